@@ -1,0 +1,137 @@
+"""What was seen of the two arms, and the judge's word on it.
+
+Values only: nothing here reads a source, a clock or a plan. A *reading* is what a metrics source answered, in raw
+cumulative counters; a *sample* is one arm's increment over one interval; a *look* is both samples of one interval
+and what the judge made of them.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ArmName(StrEnum):
+    """The two sides of a comparison."""
+
+    STABLE = "stable"
+    CANARY = "canary"
+
+
+class Outcome(StrEnum):
+    """How one request ended."""
+
+    OK = "ok"
+    ERROR = "error"
+
+
+class VerdictWord(StrEnum):
+    """The judge's word on a step. ``inconclusive`` is valid data, but not enough of it yet."""
+
+    HEALTHY = "healthy"
+    REGRESSED = "regressed"
+    INCONCLUSIVE = "inconclusive"
+    NO_TRAFFIC = "no_traffic"
+    SOURCE_DOWN = "source_down"
+
+
+class VerdictReason(StrEnum):
+    """Why the judge said so: a closed list, each with a row in docs/reasons.md."""
+
+    VERIFIED = "verified"
+    NOT_WORSE = "not_worse"
+    BAKED = "baked"
+    COLLECTING = "collecting"
+    BOTH_ARMS_BAD = "both_arms_bad"
+    HARM_BUILDING = "harm_building"
+    ERRORS_HIGHER = "errors_higher"
+    TRAFFIC_MISSING = "traffic_missing"
+    NO_TRAFFIC = "no_traffic"
+    SOURCE_UNREACHABLE = "source_unreachable"
+    SOURCE_UNREADABLE = "source_unreadable"
+    SOURCE_EMPTY = "source_empty"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """One arm's raw counters as a source keeps them: they only rise, except when the source restarts."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    requests: int
+    errors: int
+    active_users: int | None = None
+    affected_users: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Both arms' counters, read at one moment ``at`` (seconds since the epoch). ``None``: no such series."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    at: float
+    stable: Counters | None
+    canary: Counters | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceDown:
+    """A source that could not be read: why, in one sentence that holds no secret."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    at: float
+    reason: VerdictReason
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One arm's increment over one interval."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    requests: int
+    errors: int
+    active_users: int | None = None
+    affected_users: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The judge's word, and the figures behind it.
+
+    ``log_e`` is the evidence of harm in nats, ``threshold`` what it must reach to revert; ``excluded`` is the
+    smallest ratio of error rates, canary to stable, that the data exclude at 1 - beta (``None``: none yet);
+    ``no_harm`` is true while no evidence of harm has built up (E < 1), which a policy may ask for.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    word: VerdictWord
+    reason: VerdictReason
+    text: str
+    log_e: float = 0.0
+    threshold: float = 0.0
+    excluded: float | None = None
+    no_harm: bool = False
+    culprit: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One poll: the samples of both arms in the interval that ends ``at``, and the verdict on all seen so far.
+
+    ``step`` counts from 1 (0 is the dark step) and ``share`` is the canary's share in 1/100 000 of all users.
+    ``stable`` and ``canary`` are ``None`` where the interval was dropped or could not be read. The reading is
+    kept raw, so that the looks of a rollout replay to the same verdicts.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    at: float
+    step: int
+    share: int
+    reading: Reading | SourceDown | None
+    stable: Sample | None
+    canary: Sample | None
+    verdict: Verdict

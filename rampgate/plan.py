@@ -1,0 +1,282 @@
+"""A rollout's plan, resolved: what was asked for, in seconds and shares, fixed when the rollout starts.
+
+Plans are made from `.github/rampgate.yml` by the gate and kept by the flag server. ``problems`` says everything
+that is wrong with a plan, so that none is refused twice.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from rampgate.evidence import VerdictWord
+
+WHOLE = 100_000
+"""Shares are integers in 1/100 000 of all users: 10 % is 10_000."""
+
+
+class Strategy(StrEnum):
+    CANARY = "canary"
+    BLUE_GREEN = "blue-green"
+    ROLLING = "rolling"
+
+
+class FlagKind(StrEnum):
+    """``rollout``: two slots that trade places. ``release``: off, then on, once."""
+
+    ROLLOUT = "rollout"
+    RELEASE = "release"
+
+
+class UsersFollow(StrEnum):
+    """What decides which version a user meets: the flag (SDK or edge), or the machine that answers."""
+
+    FLAG = "flag"
+    DEPLOYMENT = "deployment"
+
+
+class OnGateLost(StrEnum):
+    REVERT = "revert"
+    HOLD = "hold"
+
+
+class Supersede(StrEnum):
+    """What a newer rollout of the same flag does to an unfinished one."""
+
+    QUEUE = "queue"
+    REPLACE = "replace"
+    REFUSE = "refuse"
+
+
+class Policy(StrEnum):
+    """What happens when a budget or deadline runs out. Only the last two can widen."""
+
+    REVERT = "revert"
+    HOLD = "hold"
+    ASK = "ask"
+    COMPLETE = "complete"
+    PROMOTE = "promote"
+    PROMOTE_IF_NO_EVIDENCE = "promoteIfNoEvidence"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirm:
+    """A person's yes is needed to leave the step: within ``timeout`` seconds, else ``then``."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    timeout: float = 1800.0
+    then: Policy = Policy.REVERT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One rung of the ramp: the canary's ``share``, for at least ``bake`` seconds."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    share: int
+    bake: float = 300.0
+    confirm: Confirm | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How long a verdict may stand, in seconds, and what follows."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    seconds: float
+    then: Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeSettings:
+    """The judge's constants, fixed for the whole rollout.
+
+    ``alpha`` bounds the chance to revert a healthy release; ``margin`` is the largest harmless ratio of error
+    rates; ``floor`` the error rate below which nothing is reverted; ``beta`` the chance to call a canary healthy
+    that is at the limit; ``exclude`` the ratio that must be excluded to leave a step, for the first step and
+    for the later ones; ``min_polls`` the fewest polls of a step before it may be left.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    alpha: float = 0.05
+    beta: float = 0.05
+    margin: float = 1.2
+    floor: float = 0.001
+    exclude: tuple[float, float] = (3.0, 1.5)
+    min_polls: int = 5
+    min_intervals: int = 2
+
+
+DEFAULT_BUDGETS: Mapping[VerdictWord, Budget] = {
+    VerdictWord.INCONCLUSIVE: Budget(seconds=3600.0, then=Policy.HOLD),
+    VerdictWord.NO_TRAFFIC: Budget(seconds=900.0, then=Policy.REVERT),
+    VerdictWord.SOURCE_DOWN: Budget(seconds=300.0, then=Policy.REVERT),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutPlan:
+    """What one rollout does, in full. Durations are seconds; ``steps`` rise and end at ``WHOLE``.
+
+    ``hold_back`` is the share of users that stays on stable at the last step until it has baked. ``deploy``,
+    ``verify`` and ``retire`` bound the hooks; ``pause`` and ``hold`` bound what a person, or a policy, stopped.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    flag: str
+    environment: str
+    steps: tuple[Step, ...]
+    strategy: Strategy = Strategy.CANARY
+    kind: FlagKind = FlagKind.ROLLOUT
+    users_follow: UsersFollow = UsersFollow.FLAG
+    dark: Step = Step(share=0, bake=0.0)
+    hold_back: int = 5_000
+    poll: float = 15.0
+    lease: float = 45.0
+    stale_after: float = 60.0
+    heartbeat: float = 15.0
+    scale_down_delay: float = 600.0
+    deploy: float = 900.0
+    verify: float = 300.0
+    retire: float = 900.0
+    step_timeout: float = 86_400.0
+    pause: float = 3600.0
+    hold: float = 3600.0
+    on_gate_lost: OnGateLost = OnGateLost.REVERT
+    supersede: Supersede = Supersede.REPLACE
+    first_deploy: Policy = Policy.PROMOTE
+    budgets: Mapping[VerdictWord, Budget] = field(default_factory=lambda: dict(DEFAULT_BUDGETS))
+    judge: JudgeSettings = JudgeSettings()
+
+    @property
+    def last(self) -> int:
+        """The number of the last step; step 0 is the dark one."""
+        return len(self.steps)
+
+    def step(self, number: int) -> Step:
+        """The step of this number, 0 being the dark one."""
+        return self.dark if number == 0 else self.steps[number - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with an input: where, what stands there, and what is allowed."""
+
+    path: str
+    value: str
+    allowed: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        near = f" Did you mean {self.hint}?" if self.hint else ""
+        return f"{self.path}: {self.value} is not allowed: {self.allowed}.{near}"
+
+
+def problems(plan: RolloutPlan) -> Iterator[Problem]:
+    """Everything that makes a plan unsafe or senseless (SEMANTICS 4 and 5); nothing for a good plan."""
+    yield from _steps(plan)
+    yield from _timings(plan)
+    yield from _policies(plan)
+
+
+def _steps(plan: RolloutPlan) -> Iterator[Problem]:
+    shares = [step.share for step in plan.steps]
+    if not shares:
+        yield Problem("steps", "an empty list", "at least one step, the last of them 100")
+        return
+    for number, (before, here) in enumerate(zip([0, *shares], shares, strict=False)):
+        if here <= before:
+            yield Problem(f"steps[{number}]", percent(here), f"more than {percent(before)}: steps rise")
+    if shares[-1] != WHOLE:
+        yield Problem(f"steps[{len(shares) - 1}]", percent(shares[-1]), "100: the last step is everybody")
+    if plan.dark.share != 0:
+        yield Problem("dark.share", percent(plan.dark.share), "0: nobody meets a dark version")
+    previous = shares[-2] if len(shares) > 1 else 0
+    if not 0 <= plan.hold_back < WHOLE - previous:
+        allowed = f"at least 0 and less than {percent(WHOLE - previous)}, so that the last step still widens"
+        yield Problem("holdBack", percent(plan.hold_back), allowed)
+
+
+def _timings(plan: RolloutPlan) -> Iterator[Problem]:
+    positive = ("poll", "lease", "stale_after", "heartbeat", "deploy", "verify", "retire", "pause", "hold")
+    for name in (*positive, "step_timeout"):
+        if not 0 < getattr(plan, name) <= 30 * 86_400:
+            yield Problem(_camel(name), seconds(getattr(plan, name)), "more than 0s and at most 720h")
+    if 3 * plan.poll > plan.lease:
+        yield Problem("lease", seconds(plan.lease), f"at least 3 × poll ({seconds(3 * plan.poll)})")
+    if plan.lease > plan.stale_after:
+        yield Problem("staleAfter", seconds(plan.stale_after), f"at least the lease ({seconds(plan.lease)})")
+    if 3 * plan.heartbeat > plan.stale_after:
+        limit = seconds(plan.stale_after / 3)
+        yield Problem("heartbeat", seconds(plan.heartbeat), f"at most staleAfter / 3 ({limit})")
+    if plan.scale_down_delay < 2 * plan.stale_after:
+        limit = seconds(2 * plan.stale_after)
+        yield Problem("scaleDownDelay", seconds(plan.scale_down_delay), f"at least 2 × staleAfter ({limit})")
+    for number, step in enumerate((plan.dark, *plan.steps)):
+        path = "dark.bake" if number == 0 else f"steps[{number - 1}].bake"
+        if not 0 <= step.bake < plan.step_timeout:
+            yield Problem(path, seconds(step.bake), f"at least 0s, less than stepTimeout ({seconds(plan.step_timeout)})")
+
+
+ALLOWED_POLICIES: Mapping[str, tuple[Policy, ...]] = {
+    "policies.inconclusive": (Policy.HOLD, Policy.REVERT, Policy.ASK, Policy.PROMOTE_IF_NO_EVIDENCE),
+    "policies.no_traffic": (Policy.HOLD, Policy.REVERT, Policy.ASK),
+    "policies.source_down": (Policy.HOLD, Policy.REVERT, Policy.ASK),
+    "confirm.then": (Policy.REVERT, Policy.HOLD, Policy.PROMOTE),
+    "firstDeploy": (Policy.PROMOTE, Policy.ASK),
+}
+"""Which policies a place admits. No traffic, a dead source and a lost gate never widen (SEMANTICS 5)."""
+
+
+def _policies(plan: RolloutPlan) -> Iterator[Problem]:
+    for word in DEFAULT_BUDGETS:
+        path = f"policies.{word}"
+        budget = plan.budgets.get(word)
+        if budget is None:
+            yield Problem(path, "nothing", "a budget and a policy for each verdict")
+            continue
+        yield from _policy(path, path, budget.then)
+        if not 0 < budget.seconds <= 30 * 86_400:
+            yield Problem(f"{path}.budget", seconds(budget.seconds), "more than 0s and at most 720h")
+    for word in plan.budgets.keys() - DEFAULT_BUDGETS.keys():
+        yield Problem(f"policies.{word}", str(word), "only " + ", ".join(DEFAULT_BUDGETS))
+    for number, step in enumerate((plan.dark, *plan.steps)):
+        if step.confirm is not None:
+            place = "dark" if number == 0 else f"steps[{number - 1}]"
+            yield from _policy(f"{place}.confirm.then", "confirm.then", step.confirm.then)
+            if not 0 < step.confirm.timeout <= 30 * 86_400:
+                yield Problem(f"{place}.confirm.timeout", seconds(step.confirm.timeout), "more than 0s and at most 720h")
+    yield from _policy("firstDeploy", "firstDeploy", plan.first_deploy)
+
+
+def _policy(path: str, place: str, policy: Policy) -> Iterator[Problem]:
+    if policy not in ALLOWED_POLICIES[place]:
+        yield Problem(path, policy, "one of " + ", ".join(ALLOWED_POLICIES[place]))
+
+
+def percent(share: int) -> str:
+    """A share as people write it: ``percent(12_500)`` is ``"12.5 %"``."""
+    return f"{share * 100 / WHOLE:.3f}".rstrip("0").rstrip(".") + " %"
+
+
+def seconds(duration: float) -> str:
+    """A duration in the one grammar that the plan reads: ``seconds(5400)`` is ``"1h30m"``."""
+    if duration != duration or duration in (float("inf"), float("-inf")):
+        return str(duration)
+    millis = round(duration * 1000)
+    sign, millis = ("-", -millis) if millis < 0 else ("", millis)
+    parts = []
+    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        count, millis = divmod(millis, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return sign + ("".join(parts) or "0s")
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(part.title() for part in tail)
