@@ -15,7 +15,7 @@ CONFTEST = Path(__file__).parents[1] / "conftest.py"
         "import pytest\ndef test_it():\n    pytest.skip('no database')\n",
         "import pytest\n@pytest.mark.skip('no database')\ndef test_it():\n    assert True\n",
         "import pytest\n@pytest.mark.xfail(reason='no database')\ndef test_it():\n    assert False\n",
-        "import pytest\n@pytest.fixture\ndef f():\n    pytest.skip('no database')\ndef test_it(f):\n    f()\n",
+        "import pytest\n@pytest.fixture\ndef db():\n    pytest.skip('no database')\ndef test_it(db): db\n",
         "import pytest\npytest.skip('no database', allow_module_level=True)\n",
         "import pytest\npytest.importorskip('no_database', reason='no database')\n",
     ],
