@@ -8,6 +8,8 @@ and what the judge made of them.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rampgate.wire import STRICT
+
 
 class ArmName(StrEnum):
     """The two sides of a comparison."""
@@ -54,7 +56,7 @@ class VerdictReason(StrEnum):
 class Counters:
     """One arm's raw counters as a source keeps them: they only rise, except when the source restarts."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__ = STRICT
 
     requests: int
     errors: int
@@ -66,7 +68,7 @@ class Counters:
 class Reading:
     """Both arms' counters, read at one moment ``at`` (seconds since the epoch). ``None``: no such series."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__ = STRICT
 
     at: float
     stable: Counters | None
@@ -77,7 +79,7 @@ class Reading:
 class SourceDown:
     """A source that could not be read: why, in one sentence that holds no secret."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__ = STRICT
 
     at: float
     reason: VerdictReason
@@ -88,7 +90,7 @@ class SourceDown:
 class Sample:
     """One arm's increment over one interval."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__ = STRICT
 
     requests: int
     errors: int
@@ -105,7 +107,7 @@ class Verdict:
     ``no_harm`` is true while no evidence of harm has built up (E < 1), which a policy may ask for.
     """
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__ = STRICT
 
     word: VerdictWord
     reason: VerdictReason
@@ -126,7 +128,7 @@ class Look:
     kept raw, so that the looks of a rollout replay to the same verdicts.
     """
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__ = STRICT
 
     at: float
     step: int

@@ -7,8 +7,10 @@ that is wrong with a plan, so that none is refused twice.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import isfinite
 
 from rampgate.evidence import VerdictWord
+from rampgate.wire import STRICT
 
 WHOLE = 100_000
 """Shares are integers in 1/100 000 of all users: 10 % is 10_000."""
@@ -62,7 +64,7 @@ class Policy(StrEnum):
 class Confirm:
     """A person's yes is needed to leave the step: within ``timeout`` seconds, else ``then``."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__ = STRICT
 
     timeout: float = 1800.0
     then: Policy = Policy.REVERT
@@ -72,7 +74,7 @@ class Confirm:
 class Step:
     """One rung of the ramp: the canary's ``share``, for at least ``bake`` seconds."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__ = STRICT
 
     share: int
     bake: float = 300.0
@@ -83,7 +85,7 @@ class Step:
 class Budget:
     """How long a verdict may stand, in seconds, and what follows."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__ = STRICT
 
     seconds: float
     then: Policy
@@ -99,7 +101,7 @@ class JudgeSettings:
     for the later ones; ``min_polls`` the fewest polls of a step before it may be left.
     """
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__ = STRICT
 
     alpha: float = 0.05
     beta: float = 0.05
@@ -125,7 +127,7 @@ class RolloutPlan:
     ``verify`` and ``retire`` bound the hooks; ``pause`` and ``hold`` bound what a person, or a policy, stopped.
     """
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__ = STRICT
 
     flag: str
     environment: str
@@ -219,7 +221,9 @@ def _timings(plan: RolloutPlan) -> Iterator[Problem]:
     for number, step in enumerate((plan.dark, *plan.steps)):
         path = "dark.bake" if number == 0 else f"steps[{number - 1}].bake"
         if not 0 <= step.bake < plan.step_timeout:
-            yield Problem(path, seconds(step.bake), f"at least 0s, less than stepTimeout ({seconds(plan.step_timeout)})")
+            yield Problem(
+                path, seconds(step.bake), f"at least 0s, less than stepTimeout ({seconds(plan.step_timeout)})"
+            )
 
 
 ALLOWED_POLICIES: Mapping[str, tuple[Policy, ...]] = {
@@ -249,7 +253,9 @@ def _policies(plan: RolloutPlan) -> Iterator[Problem]:
             place = "dark" if number == 0 else f"steps[{number - 1}]"
             yield from _policy(f"{place}.confirm.then", "confirm.then", step.confirm.then)
             if not 0 < step.confirm.timeout <= 30 * 86_400:
-                yield Problem(f"{place}.confirm.timeout", seconds(step.confirm.timeout), "more than 0s and at most 720h")
+                yield Problem(
+                    f"{place}.confirm.timeout", seconds(step.confirm.timeout), "more than 0s and at most 720h"
+                )
     yield from _policy("firstDeploy", "firstDeploy", plan.first_deploy)
 
 
@@ -265,7 +271,7 @@ def percent(share: int) -> str:
 
 def seconds(duration: float) -> str:
     """A duration in the one grammar that the plan reads: ``seconds(5400)`` is ``"1h30m"``."""
-    if duration != duration or duration in (float("inf"), float("-inf")):
+    if not isfinite(duration):
         return str(duration)
     millis = round(duration * 1000)
     sign, millis = ("-", -millis) if millis < 0 else ("", millis)

@@ -1,0 +1,122 @@
+"""What a verdict makes of a rollout. Fresh evidence renews the lease; only `healthy` widens by itself."""
+
+from dataclasses import replace
+from typing import assert_never
+
+from rampgate.evidence import VerdictWord
+from rampgate.machine import moves
+from rampgate.machine.events import Judged
+from rampgate.machine.state import (
+    BUDGET_OF,
+    ActionKind,
+    Because,
+    Deadline,
+    Due,
+    HeldBy,
+    Phase,
+    Reason,
+    Refused,
+    State,
+    Transition,
+    Verb,
+    WidenedBy,
+)
+from rampgate.plan import RolloutPlan
+
+
+def weigh(plan: RolloutPlan, state: State, event: Judged, now: float) -> Transition:
+    """Weigh one look: refuse it, hold, go on, or revert."""
+    verdict = event.look.verdict
+    if refusal := _refusal(state, event):
+        return refusal
+    state = moves.renewed(plan, state, now)
+    state = replace(state, word=verdict.word, no_harm=verdict.no_harm, judged_at=now)
+    match verdict.word:
+        case VerdictWord.REGRESSED:
+            if state.retirement_begun:
+                text = f"{verdict.text} The old version is being retired, so it completes: start a rollback."
+                return moves.stay(state, Verb.HOLD, Because(reason=Reason.REGRESSED, text=text))
+            return moves.revert(plan, state, now, Because(reason=Reason.REGRESSED, text=verdict.text))
+        case VerdictWord.HEALTHY:
+            return _healthy(plan, _with_budgets(plan, state, None, now), verdict.text, now)
+        case VerdictWord.INCONCLUSIVE | VerdictWord.NO_TRAFFIC | VerdictWord.SOURCE_DOWN:
+            because = Because(reason=Reason(_REASONS[verdict.word]), text=verdict.text)
+            return moves.stay(_with_budgets(plan, state, verdict.word, now), Verb.HOLD, because)
+        case _:
+            assert_never(verdict.word)
+
+
+_REASONS = {
+    VerdictWord.INCONCLUSIVE: Reason.COLLECTING,
+    VerdictWord.NO_TRAFFIC: Reason.NO_TRAFFIC,
+    VerdictWord.SOURCE_DOWN: Reason.SOURCE_DOWN,
+}
+
+
+def _refusal(state: State, event: Judged) -> Transition | None:
+    if state.phase.is_final:
+        return moves.refuse(state, Refused.FINISHED, f"The rollout is {state.phase}.")
+    if state.lease is None or state.lease.fence != event.fence:
+        return moves.refuse(state, Refused.NOT_LEASE_HOLDER, f"Fence {event.fence} does not hold the lease.")
+    if not state.phase.is_judged and state.phase is not Phase.COMPLETING:
+        return moves.refuse(state, Refused.WRONG_PHASE, f"The rollout is {state.phase}: nothing to judge.")
+    harm = event.look.verdict.word is VerdictWord.REGRESSED and event.attempt == state.attempt
+    if not harm and (event.attempt, event.revision, event.look.step) != (
+        state.attempt,
+        state.revision,
+        state.step,
+    ):
+        text = (
+            f"The look is of step {event.look.step} at revision {event.revision}; "
+            f"the rollout is at step {state.step}, revision {state.revision}."
+        )
+        return moves.refuse(state, Refused.STALE, text)
+    return None
+
+
+def _healthy(plan: RolloutPlan, state: State, text: str, now: float) -> Transition:
+    if state.phase is Phase.COMPLETING:
+        return moves.stay(state, Verb.HOLD, Because(reason=Reason.HEALTHY, text=text))
+    if state.phase is Phase.PAUSED and state.held_by is HeldBy.PERSON:
+        return moves.stay(state, Verb.HOLD, Because(reason=Reason.PAUSED_BY_PERSON, text=state.text))
+    if state.phase is Phase.PAUSED:
+        return moves.resume(plan, state, now, Because(reason=Reason.RESUMED, text=f"Evidence is back: {text}"))
+    if state.phase is Phase.WAITING:
+        return moves.stay(state, Verb.HOLD, Because(reason=Reason.CONFIRMATION_NEEDED, text=state.text))
+    if state.lock is not None and state.lock.holds(now):
+        words = f"Locked by {state.lock.by}: {state.lock.reason}"
+        return moves.stay(state, Verb.HOLD, Because(reason=Reason.LOCKED, text=words))
+    if state.pending(ActionKind.ROLL):
+        return moves.stay(state, Verb.HOLD, Because(reason=Reason.REPLACING, text="The batch is being replaced."))
+    step = plan.step(state.step)
+    if now < state.entered_at + step.bake:
+        return moves.stay(state, Verb.HOLD, Because(reason=Reason.BAKING, text=text))
+    if step.confirm is not None:
+        words = f"Ready to go {moves.widened_text(plan, state)}: waiting for a person's yes."
+        because = Because(reason=Reason.CONFIRMATION_NEEDED, text=words)
+        return moves.ask(state, now, step.confirm, because)
+    return moves.advance(plan, state, now, WidenedBy.VERDICT, Because(reason=Reason.HEALTHY, text=text))
+
+
+def _with_budgets(plan: RolloutPlan, state: State, word: VerdictWord | None, now: float) -> State:
+    """The budgets as this verdict leaves them: its own runs from its first look, what it disproves stops."""
+    disproved = {
+        None: moves.BUDGETS,
+        VerdictWord.INCONCLUSIVE: (Deadline.BUDGET_NO_TRAFFIC, Deadline.BUDGET_SOURCE_DOWN),
+        VerdictWord.NO_TRAFFIC: (Deadline.BUDGET_SOURCE_DOWN,),
+        VerdictWord.SOURCE_DOWN: (),
+    }
+    state = moves.without_due(state, *disproved[word])
+    if word is None or state.phase not in (Phase.DARK, Phase.PROGRESSING, Phase.WAITING):
+        return state
+    name, budget = BUDGET_OF[word], plan.budgets[word]
+    if name in state.deadlines:
+        return state
+    start = now
+    if word is VerdictWord.INCONCLUSIVE:
+        if state.phase is Phase.WAITING:
+            return state
+        # Too little data is no news before the step could have been left anyway.
+        start = max(now, state.entered_at + plan.step(state.step).bake)
+    due = Due(at=start + budget.seconds, then=budget.then)
+    return replace(state, deadlines={**state.deadlines, name: due})

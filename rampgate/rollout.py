@@ -1,0 +1,144 @@
+"""A rollout as the flag server keeps it and the gate reads it: the plan, the release, the state, the answers.
+
+Values only. Both sides validate the same classes; what goes over HTTP is their JSON, field by field.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rampgate.evidence import ArmName, Counters
+from rampgate.machine.events import Event
+from rampgate.machine.state import Action, Because, Phase, Refusal, State, Verb
+from rampgate.plan import RolloutPlan
+from rampgate.wire import STRICT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """One of a flag's two places for a version, and the version it holds (``None``: none known)."""
+
+    __pydantic_config__ = STRICT
+
+    name: str
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slots:
+    """Which slot is stable, and which one takes the next version. They trade places when a rollout promotes."""
+
+    __pydantic_config__ = STRICT
+
+    stable: Slot
+    idle: Slot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRollout:
+    """What a gate asks for.
+
+    ``key`` makes the request idempotent (repository, run and SHA): the same key answers with the same rollout,
+    and a finished one that may be resumed is resumed. ``stable`` is the stable slot as the gate found it, and
+    ``baseline`` whether the gate found it up; a slot that has traded places meanwhile refuses the request.
+    ``config`` is the gate's own configuration, kept for a follower; ``override`` is the reason for trying a
+    version again that regressed or was aborted.
+    """
+
+    __pydantic_config__ = STRICT
+
+    key: str
+    plan: RolloutPlan
+    version: str
+    stable: Slot
+    baseline: bool
+    by: str
+    sha: str | None = None
+    repository: str | None = None
+    pull_request: int | None = None
+    run_url: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    override: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """One release's ramp. ``share`` is the canary's, in 1/100 000; ``now`` is the server's clock at the answer."""
+
+    __pydantic_config__ = STRICT
+
+    id: str
+    key: str
+    plan: RolloutPlan
+    version: str
+    canary: Slot
+    stable: Slot
+    state: State
+    share: int
+    created_at: float
+    now: float
+    by: str
+    sha: str | None = None
+    repository: str | None = None
+    pull_request: int | None = None
+    run_url: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    superseded_by: str | None = None
+
+    def slot(self, arm: ArmName) -> Slot:
+        return self.canary if arm is ArmName.CANARY else self.stable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posted:
+    """An event on its way to the server. ``id`` makes it idempotent: the second time repeats the first answer."""
+
+    __pydantic_config__ = STRICT
+
+    id: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the server made of a posted event, and the rollout as it then stood."""
+
+    __pydantic_config__ = STRICT
+
+    verb: Verb
+    rollout: Rollout
+    because: tuple[Because, ...] = ()
+    actions: tuple[Action, ...] = ()
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of a rollout's history: what happened, who said it, and where it left the rollout."""
+
+    __pydantic_config__ = STRICT
+
+    number: int
+    at: float
+    actor: str
+    event: Event
+    verb: Verb
+    phase: Phase
+    step: int
+    share: int
+    revision: int
+    attempt: int
+    because: tuple[Because, ...] = ()
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telemetry:
+    """What apps counted on each arm of a rollout since its attempt began: cumulative, at one moment."""
+
+    __pydantic_config__ = STRICT
+
+    at: float
+    stable: Counters
+    canary: Counters
+    dropped: int = 0
