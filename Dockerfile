@@ -1,0 +1,43 @@
+# Two images from one file: `--target flagserver` is the flag server; the last stage is the gate, which GitHub builds
+# for `uses: ./`. Digest pins go into PYTHON_IMAGE.
+ARG PYTHON_IMAGE=python:3.12-slim
+
+FROM ${PYTHON_IMAGE} AS build
+WORKDIR /build
+COPY requirements.txt requirements-build.txt ./
+RUN python -m venv tools \
+    && tools/bin/python -m pip install -qq --no-cache-dir --disable-pip-version-check --require-hashes -r requirements-build.txt \
+    && python -m venv --without-pip /opt/rampgate \
+    && tools/bin/python -m pip --python /opt/rampgate/bin/python install -qq --no-cache-dir --disable-pip-version-check \
+        --require-hashes -r requirements.txt
+COPY LICENSE pyproject.toml ./
+COPY sdk sdk
+COPY rampgate rampgate
+COPY gate gate
+COPY flagserver flagserver
+RUN tools/bin/python -m pip wheel -qq --disable-pip-version-check --no-deps --no-build-isolation -w wheels ./sdk . \
+    && tools/bin/python -m pip --python /opt/rampgate/bin/python install -qq --no-cache-dir --disable-pip-version-check \
+        --no-deps --no-index wheels/*.whl \
+    # -I: the workspace and the caller's PYTHONPATH hold foreign code, which must never be imported by the gate
+    && sed -i '1s|.*|#!/opt/rampgate/bin/python -I|' /opt/rampgate/bin/rampgate-action /opt/rampgate/bin/rampgate-action-post
+
+FROM ${PYTHON_IMAGE} AS base
+COPY --from=build /opt/rampgate /opt/rampgate
+ENV PATH=/opt/rampgate/bin:$PATH PYTHONUNBUFFERED=1
+STOPSIGNAL SIGTERM
+
+FROM base AS flagserver
+RUN useradd --system --uid 10001 --home-dir /data --create-home flagserver
+USER flagserver
+WORKDIR /data
+VOLUME /data
+ENV FLAGSERVER_DATABASE_URL=sqlite:////data/flags.db FLAGSERVER_LISTEN=0.0.0.0:8080
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['FLAGSERVER_LISTEN'].rpartition(':')[2] + '/healthz', timeout=2)"]
+ENTRYPOINT ["flagserver"]
+CMD ["serve"]
+
+# No USER and no WORKDIR here: GitHub's runner mounts the workspace with its own owner and sets the working folder.
+FROM base AS gate
+ENTRYPOINT ["/opt/rampgate/bin/rampgate-action"]

@@ -1,0 +1,51 @@
+# Every target sets itself up: the virtual environment in .venv, installed from the lock, made anew when the lock changes.
+# PY chooses the interpreter (3.11 to 3.13), SCENARIO the demo's story.
+
+PY ?= python3
+SCENARIO ?=
+READY := .venv/.ready
+BIN := .venv/bin
+PYTEST := $(BIN)/pytest -q -n 2 --dist worksteal
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check test-real bench fix lock
+
+help: ## Say what can be made
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+$(READY): requirements-dev.txt pyproject.toml sdk/pyproject.toml
+	@echo "Setting up .venv (once, and again when the lock changes)"
+	@$(PY) -c 'import sys; assert sys.version_info >= (3, 11), f"Rampgate needs Python 3.11 or newer, this is {sys.version.split()[0]}: make PY=python3.12 ..."'
+	@$(PY) -m venv .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e sdk -e .
+	@touch $@
+
+demo: $(READY) ## Three releases of a small shop, end to end; SCENARIO=healthy|broken|killed|crashed|aborted runs one
+	@$(BIN)/python -m gate.demo $(SCENARIO)
+
+test: $(READY) ## Every test that needs nothing but Python and its packages
+	@$(PYTEST) tests --ignore=tests/real --ignore=tests/container
+
+check: $(READY) ## Lint, types, floors, workflows, images, and the house tests
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check-files
+	@$(PYTEST) tests/house
+
+test-real: $(READY) ## Tests against real programs: Prometheus, nginx, HAProxy, Chromium, a container engine
+	@scripts/real-programs
+	@$(BIN)/pytest -q tests/real tests/container
+
+bench: $(READY) ## Measure what the README claims, as ratios in one run
+	@set -e; for file in bench/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+fix: $(READY) ## Let ruff mend what it can
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+lock: $(READY) ## Resolve the dependencies anew into requirements.txt and requirements-dev.txt
+	@scripts/lock $(BIN)/uv
