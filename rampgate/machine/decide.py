@@ -54,8 +54,11 @@ from rampgate.plan import Confirm, Policy, RolloutPlan
 
 def begin(plan: RolloutPlan, event: Created, now: float) -> Transition:
     """The first state of a rollout: deploying into the idle slot, nobody exposed, no lease given yet."""
-    state = State(phase=Phase.DEPLOYING, revision=0, since=now, baseline=event.baseline, lock=event.lock)
-    return moves.deploy(plan, state, now, Reason.CREATED, f"Asked for by {event.by}.")
+    state = State(
+        phase=Phase.DEPLOYING, revision=0, since=now, baseline=event.baseline, lock=event.lock, fence=event.fence
+    )
+    moved = moves.deploy(plan, state, now, Reason.CREATED, f"Asked for by {event.by}.")
+    return moves.postponed(moved, event.not_before)
 
 
 def handle(plan: RolloutPlan, state: State, event: Event | None, now: float) -> tuple[tuple[Event, Transition], ...]:
@@ -101,7 +104,7 @@ def decide(plan: RolloutPlan, state: State, event: Event, now: float) -> Transit
         case Resumed():
             return _resume(plan, state, event, now)
         case Superseded():
-            return _supersede(plan, state, event, now)
+            return _supersede(state, event, now)
         case Locked() | Unlocked():
             return _lock(state, event)
         case Detached() | Cancelled() | RetirementBegun():
@@ -148,18 +151,25 @@ def _resume(plan: RolloutPlan, state: State, event: Resumed, now: float) -> Tran
     return moves.deploy(plan, state, now, Reason.RESUMED, f"Resumed by {event.by}, with new evidence.")
 
 
-def _supersede(plan: RolloutPlan, state: State, event: Superseded, now: float) -> Transition:
+def _supersede(state: State, event: Superseded, now: float) -> Transition:
     if state.phase.is_final:
-        return moves.refuse(state, Refused.FINISHED, f"The rollout is {state.phase}.")
+        return _relieve(state, event)
     if state.retirement_begun:
         return moves.refuse(state, Refused.RETIREMENT_BEGUN, "The old version is being retired; it completes.")
+    # The successor brings its own version up in this slot, whatever is there: whoever drove this rollout must no
+    # longer touch it, and nothing is left to undo.
     because = Because(reason=Reason.SUPERSEDED, text=f"Superseded by {event.by}.")
-    # The successor deploys into the same slot: whoever drove this rollout must no longer touch it.
-    freed = moves.without_due(replace(state, lease=None, fence=state.fence + 1), Deadline.LEASE)
-    if state.phase is Phase.REVERTING:
-        gone = replace(freed, ends_as=Phase.SUPERSEDED, reason=Reason.SUPERSEDED, text=because.text)
-        return moves.end_revert(gone, now)
-    return moves.revert(plan, freed, now, because)
+    gone = replace(state, lease=None, fence=state.fence + 1, actions=(), up=False, hurried=False)
+    gone = moves.changed(gone, because.reason, because.text, phase=Phase.SUPERSEDED, since=now, ends_as=None)
+    return moves.stay(moves.finished(gone), Verb.REVERT, because)
+
+
+def _relieve(state: State, event: Superseded) -> Transition:
+    if not state.actions:
+        return moves.refuse(state, Refused.FINISHED, f"The rollout is {state.phase}.")
+    because = Because(reason=Reason.SUPERSEDED, text=f"What was left to do is taken over by {event.by}.")
+    freed = replace(state, actions=(), lease=None, fence=state.fence + 1, revision=state.revision + 1)
+    return moves.stay(moves.finished(freed), Verb.HOLD, because)
 
 
 def _lock(state: State, event: Locked | Unlocked) -> Transition:

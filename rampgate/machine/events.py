@@ -14,12 +14,18 @@ from rampgate.wire import STRICT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Created:
-    """A rollout was asked for. ``baseline``: the stable slot is known to be up."""
+    """A rollout was asked for.
+
+    ``baseline``: the stable slot is known to be up. ``fence`` is the highest lease number that the flag's earlier
+    rollouts gave, ``not_before`` the moment from which the idle slot is free of users of an earlier canary.
+    """
 
     __pydantic_config__ = STRICT
 
     baseline: bool
     by: str
+    fence: int = 0
+    not_before: float = 0.0
     lock: Lock | None = None
     type: Literal["created"] = "created"
 
@@ -174,7 +180,7 @@ class RetirementBegun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Superseded:
-    """A newer rollout of the same flag takes its place: users go to stable first."""
+    """A newer rollout of the same flag takes the slot: users go to stable, and what is left to do there is its."""
 
     __pydantic_config__ = STRICT
 

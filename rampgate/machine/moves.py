@@ -119,6 +119,18 @@ def deploy(plan: RolloutPlan, state: State, now: float, reason: Reason, text: st
     return Transition(state=state, verb=Verb.HOLD, because=(Because(reason=reason, text=text),), actions=actions)
 
 
+def postponed(moved: Transition, until: float) -> Transition:
+    """The same move, with its actions and their deadline no earlier than ``until``."""
+    state = moved.state
+    later = max((until - action.not_before for action in state.actions), default=0.0)
+    if later <= 0:
+        return moved
+    actions = tuple(replace(action, not_before=max(action.not_before, until)) for action in state.actions)
+    due = state.deadlines[Deadline.DEPLOY]
+    state = with_due(replace(state, actions=actions), deploy=Due(at=due.at + later, then=due.then))
+    return replace(moved, state=state, actions=actions)
+
+
 def verify(plan: RolloutPlan, state: State, now: float, reason: Reason, text: str) -> Transition:
     state = changed(state, reason, text, phase=Phase.VERIFYING, since=now, actions=(), deployed=True)
     state, actions = demand(state, (ActionKind.VERIFY, ArmName.CANARY, now, None))
@@ -228,10 +240,7 @@ def ask(state: State, now: float, confirm: Confirm, because: Because) -> Transit
 
 def revert(plan: RolloutPlan, state: State, now: float, because: Because) -> Transition:
     """Users to stable at once; then the hands undo the deployment and look at what was restored."""
-    unseen = not state.exposed and because.reason in _UNSEEN
-    ends_as = Phase.FAILED if unseen else Phase.REVERTED
-    if because.reason is Reason.SUPERSEDED:
-        ends_as = Phase.SUPERSEDED
+    ends_as = Phase.FAILED if because.reason in _UNSEEN and not state.exposed else Phase.REVERTED
     # Clients that are cut off follow within staleAfter: until then the canary must stay up for them.
     undo_at = now + plan.stale_after if state.exposed else now
     state = changed(
