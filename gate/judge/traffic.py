@@ -1,0 +1,70 @@
+"""Does the canary get its share? A crashed or shunned canary makes no errors; it makes no requests.
+
+The claim bet against: each request falls on the canary with at least the tolerated share. Judged at every poll on
+that poll's requests alone, however few, and never on sums over steps, where a changed split would blur it.
+"""
+
+from dataclasses import dataclass, field
+from math import exp, log1p, sqrt
+
+from gate.judge.eprocess import Dispersion, EProcess, Stakes, bet, effects
+from rampgate.plan import WHOLE
+
+EFFECTS = effects(0.25, 6.0, 8)
+"""From a fifth below the tolerated share to next to nothing."""
+
+MARGIN = 0.8
+"""The part of its cohort's traffic below which a canary is missing traffic."""
+
+USERS = 1000
+"""Active users, where nobody has counted them."""
+
+
+def tolerated(share: int, users: int = USERS) -> float:
+    """The least share of requests, 0 to 1, at which a canary of this share of users misses nothing.
+
+    Cohorts are drawn by hash, so the share that ``users`` people really are scatters around the one planned, for the
+    whole rollout: four standard deviations of that are allowed for, on top of `MARGIN`. For a thousand users a 10 %
+    canary may get 5 % of the requests, a 50 % canary 35 %.
+    """
+    planned = share / WHOLE
+    scatter = sqrt((1.0 - planned) / (planned * max(1, users)))
+    return planned * MARGIN * max(0.3, 1.0 - 4.0 * scatter)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """The capital, how the split scatters from poll to poll, and this step's requests of both arms."""
+
+    capital: EProcess = field(default_factory=EProcess)
+    dispersion: Dispersion = field(default_factory=Dispersion)
+    polls: int = 0
+    step: int = 0
+    stable: int = 0
+    canary: int = 0
+
+
+def weigh(traffic: Traffic, *, stable: int, canary: int, share: int, step: int, stakes: Stakes, cap: float) -> Traffic:
+    """With one more poll's requests. Per request the bets are exact: linear in the share, 1 at the tolerated one."""
+    if stable + canary == 0 or not 0 < share < WHOLE:
+        return traffic
+    limit = tolerated(share)
+    factor = traffic.dispersion.factor
+    gains = [(log1p(-limit * exp(-d)) - log1p(-limit)) * stable / factor - d * canary / factor for d in EFFECTS]
+    new_step = step > traffic.step
+    stake = stakes.at(traffic.polls, reserve=traffic.capital.reserve, new_step=new_step)
+    all_stable, all_canary = (stable, canary) if new_step else (traffic.stable + stable, traffic.canary + canary)
+    usual = (all_canary + 1.0) / (all_canary + all_stable + WHOLE / share)
+    return Traffic(
+        capital=bet(traffic.capital, gains, stake=stake, cap=cap),
+        dispersion=traffic.dispersion.seen(canary, of=stable + canary, probability=usual),
+        polls=traffic.polls + 1,
+        step=step,
+        stable=all_stable,
+        canary=all_canary,
+    )
+
+
+def expected(stable: int, share: int) -> float:
+    """The canary's requests to be expected beside this many of stable's, at this share of the users below all."""
+    return stable * share / (WHOLE - share)

@@ -1,0 +1,62 @@
+"""The judge's sentences: one for a person on a phone, with the figures it rests on. Never "safe"."""
+
+from math import ceil
+
+from gate.judge.counters import Gap
+from gate.judge.traffic import expected
+from rampgate.evidence import Sample
+from rampgate.plan import seconds
+
+
+def rates(stable: Sample, canary: Sample) -> str:
+    """Both arms' error rates in this step."""
+    if stable.requests == 0 or canary.requests == 0:
+        return f"{_count(canary.requests, 'request')} on the canary and {stable.requests} on stable so far"
+    return (
+        f"{_percent(canary)} of requests fail on the canary ({canary.errors} of {canary.requests}) "
+        f"against {_percent(stable)} on stable ({stable.errors} of {stable.requests})"
+    )
+
+
+def exclusion(ratio: float | None, beta: float) -> str:
+    """The regressions that the data exclude, rounded away from us."""
+    if ratio is None:
+        return "no regression is excluded yet"
+    shown = f"{ceil(ratio * 10 - 1e-9) / 10:.1f}" if ratio < 10 else f"{ceil(ratio)}"
+    return f"more than ×{shown.removesuffix('.0')} excluded at {100 * (1 - beta):.3g} %"
+
+
+def missing_traffic(stable: int, canary: int, share: int) -> str:
+    """A canary that does not get its share."""
+    due = expected(stable, share)
+    figure = f"{due:.0f}" if due >= 1 else f"{due:.1g}"
+    return f"The canary got {_count(canary, 'request')} where {figure} were due beside stable's {stable}."
+
+
+GAPS = {
+    Gap.FIRST: "Counting starts here: nothing of this step has been compared yet.",
+    Gap.LATE: "This reading is no newer than the last one: nothing was added.",
+    Gap.NONSENSE: "The counters contradict themselves (more errors than requests, or fewer than before): "
+    "this interval is dropped for both arms.",
+    Gap.RESET: "A counter began again, and what it missed is not known: this interval is dropped for both arms.",
+}
+
+
+def silent(since: float) -> str:
+    """Neither arm was asked anything."""
+    return f"Neither stable nor the canary had a request in the last {seconds(round(since, 1))}."
+
+
+def absent(stable: bool, canary: bool) -> str:
+    """What the source had no series for."""
+    if not stable and not canary:
+        return "The source has no series for stable, and none for the canary."
+    return f"The source has no series for {'the canary' if stable else 'stable'}."
+
+
+def _percent(sample: Sample) -> str:
+    return f"{100 * sample.errors / sample.requests:.2g} %"
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
