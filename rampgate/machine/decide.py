@@ -191,7 +191,9 @@ def _by_holder(
         return refusal
     if isinstance(event, Detached):
         freed = replace(state, lease=None, revision=state.revision + 1)
-        if not state.phase.is_final:
+        if state.phase.is_final:
+            freed = moves.finished(freed)
+        else:
             freed = moves.with_due(freed, lease=Due(at=now + plan.lease, then=moves.lease_policy(plan)))
         return moves.stay(freed, Verb.HOLD, Because(reason=Reason.DETACHED, text="The gate let go."))
     if state.phase.is_final:
