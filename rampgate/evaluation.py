@@ -1,0 +1,249 @@
+"""What a flag says for a user: compiled once, then asked without locks, network or surprises.
+
+Nothing here raises once a flag is compiled: what goes wrong is an answer with an error code. Staleness,
+exposures and an app's own defaults belong to the client.
+"""
+
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TypeVar
+
+import mmh3
+
+from rampgate.flags import Flag, FlagSet, FlagState, MetadataValue, ValueType, copied, value_type
+from rampgate.targeting import Rule, UnknownOperatorError, UserSplit, compile_rule, user_split
+from rampgate.targeting.coercion import is_number, text
+
+
+class Reason(StrEnum):
+    """Why a value was served, in OpenFeature's words."""
+
+    STATIC = "STATIC"
+    TARGETING_MATCH = "TARGETING_MATCH"
+    DEFAULT = "DEFAULT"
+    DISABLED = "DISABLED"
+    SPLIT = "SPLIT"
+    STALE = "STALE"
+    CACHED = "CACHED"
+    ERROR = "ERROR"
+    UNKNOWN = "UNKNOWN"
+
+
+class ErrorCode(StrEnum):
+    """What went wrong, in OpenFeature's words."""
+
+    FLAG_NOT_FOUND = "FLAG_NOT_FOUND"
+    PARSE_ERROR = "PARSE_ERROR"
+    TYPE_MISMATCH = "TYPE_MISMATCH"
+    TARGETING_KEY_MISSING = "TARGETING_KEY_MISSING"
+    INVALID_CONTEXT = "INVALID_CONTEXT"
+    GENERAL = "GENERAL"
+    PROVIDER_NOT_READY = "PROVIDER_NOT_READY"
+
+
+NO_METADATA: Mapping[str, MetadataValue] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What was resolved. ``value`` is ``None`` where the app's own default counts: a flag that is disabled, has
+    no default variant, or failed. An object's value is a fresh copy."""
+
+    value: object = None
+    variant: str | None = None
+    reason: Reason = Reason.UNKNOWN
+    error_code: ErrorCode | None = None
+    error_message: str | None = None
+    metadata: Mapping[str, MetadataValue] = field(default_factory=lambda: NO_METADATA)
+
+
+ValueFor = Callable[[str], object]
+VariantFor = Callable[[str], str | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True, repr=False)
+class CompiledFlag:
+    """One flag, ready to be asked. Immutable: any number of threads may ask at once.
+
+    ``value_for(targeting_key)`` and ``variant_for(targeting_key)`` are the fast path: functions that give what
+    ``evaluate({"targetingKey": targeting_key})`` would, ``None`` where the app's own default counts. For a fixed
+    flag they cost a call, for a rollout a hash and a comparison. Callers may keep them, but not across snapshots.
+    """
+
+    key: str
+    variants: Mapping[str, object]
+    metadata: Mapping[str, MetadataValue]
+    type: ValueType | None
+    value_for: ValueFor
+    variant_for: VariantFor
+    _resolve: "_Resolver"
+
+    def evaluate(self, context: Mapping[str, object], now: float | None = None) -> Resolution:
+        """Resolve for a context. Never raises, and never changes the context.
+
+        Args:
+            context: the user's attributes, ``targetingKey`` among them.
+            now: seconds since the epoch, for ``$flagd.timestamp``; ``None``: the clock is read if a rule asks.
+        """
+        return self._resolve(context, now)
+
+
+def compile_flag(flag: Flag, set_metadata: Mapping[str, MetadataValue] = NO_METADATA) -> CompiledFlag:
+    """Compile one flag; ``set_metadata`` is the document's, which the flag's own overrides.
+
+    A flag that never passed the door of ``rampgate.flags.read`` compiles too: what it cannot say becomes an
+    answer with an error code, as in flagd.
+    """
+    resolve = _Resolver(flag, MappingProxyType({**set_metadata, **flag.metadata}))
+    value_for, variant_for = _fast_paths(flag, resolve)
+    types = {value_type(value) for value in flag.variants.values()}
+    return CompiledFlag(
+        key=flag.key,
+        variants=MappingProxyType({name: copied(value) for name, value in flag.variants.items()}),
+        metadata=resolve.metadata,
+        type=types.pop() if len(types) == 1 else None,
+        value_for=value_for,
+        variant_for=variant_for,
+        _resolve=resolve,
+    )
+
+
+def compile_flags(flagset: FlagSet) -> dict[str, CompiledFlag]:
+    """Compile every sound flag of a document, by key."""
+    return {key: compile_flag(flag, flagset.metadata) for key, flag in flagset.flags.items()}
+
+
+class _Resolver:
+    """Answers for one flag. Every answer but an object's and an error's is made beforehand."""
+
+    __slots__ = ("_answers", "_default", "_fixed", "_holds_objects", "_key", "_rule", "_uses_time", "metadata")
+
+    def __init__(self, flag: Flag, metadata: Mapping[str, MetadataValue]) -> None:
+        self.metadata = metadata
+        self._key = flag.key
+        self._holds_objects = any(_is_object(value) for value in flag.variants.values())
+        self._answers = {
+            name: Resolution(copied(value), name, Reason.TARGETING_MATCH, metadata=metadata)
+            for name, value in flag.variants.items()
+        }
+        self._default = self._default_answer(flag, Reason.DEFAULT)
+        self._fixed: Resolution | None = None
+        self._rule: Rule = _nothing
+        self._uses_time = False
+        if flag.state is FlagState.DISABLED:
+            self._fixed = Resolution(reason=Reason.DISABLED, metadata=metadata)
+        elif not flag.targeting:
+            self._fixed = self._default_answer(flag, Reason.STATIC)
+        else:
+            compiled = compile_rule(copied(flag.targeting), flag.key, flag.evaluators)
+            self._rule, self._uses_time = compiled.rule, compiled.uses_time
+
+    @property
+    def fixed(self) -> bool:
+        """The answer is the same for everybody."""
+        return self._fixed is not None
+
+    def __call__(self, context: Mapping[str, object], now: float | None) -> Resolution:
+        if self._fixed is not None:
+            return self._own(self._fixed)
+        if not isinstance(context, Mapping):
+            return self._failed(ErrorCode.INVALID_CONTEXT, "The context is not a mapping of attributes.")
+        if now is None:
+            now = time.time() if self._uses_time else 0.0
+        try:
+            return self.answer(self._rule(context, now))
+        except UnknownOperatorError as error:
+            return self._failed(ErrorCode.PARSE_ERROR, str(error))
+        except Exception as error:  # whatever a context holds, an app's lookup must not fail
+            return self._failed(ErrorCode.GENERAL, f"The targeting failed: {type(error).__name__}.")
+
+    def answer(self, result: object) -> Resolution:
+        """What a targeting's result means: a variant's name, or nothing."""
+        if result is None:
+            return self._own(self._default)
+        name = text(result) if isinstance(result, bool) or is_number(result) else result
+        found = self._answers.get(name) if isinstance(name, str) else None
+        if found is None:
+            return self._failed(ErrorCode.GENERAL, f"The targeting names no variant of {self._key}.")
+        return self._own(found)
+
+    def _own(self, resolution: Resolution) -> Resolution:
+        """An object's value is copied, so that no app can change it for the others."""
+        return replace(resolution, value=copied(resolution.value)) if self._holds_objects else resolution
+
+    def _default_answer(self, flag: Flag, reason: Reason) -> Resolution:
+        name = flag.default_variant
+        if name is None:
+            return Resolution(reason=Reason.DEFAULT, metadata=self.metadata)
+        if name not in flag.variants:
+            return self._failed(ErrorCode.GENERAL, f"The default variant is no variant of {flag.key}.")
+        return Resolution(copied(flag.variants[name]), name, reason, metadata=self.metadata)
+
+    def _failed(self, code: ErrorCode, message: str) -> Resolution:
+        return Resolution(None, None, Reason.ERROR, code, message, self.metadata)
+
+
+def _nothing(_data: object, _now: float) -> object:
+    return None
+
+
+def _fast_paths(flag: Flag, resolve: _Resolver) -> tuple[ValueFor, VariantFor]:
+    def slow(targeting_key: str) -> Resolution:
+        return resolve({"targetingKey": targeting_key}, None)
+
+    if resolve.fixed:
+        answer = slow("")
+        value, variant = answer.value, answer.variant
+        if _is_object(value):
+            return lambda _key: copied(value), lambda _key: variant
+        return lambda _key: value, lambda _key: variant
+    split = user_split(flag.targeting, flag.key, flag.evaluators)
+    if split is None:
+        return lambda targeting_key: slow(targeting_key).value, lambda targeting_key: slow(targeting_key).variant
+    answers = [resolve.answer(result) for result in split.results]
+    variant_for = _by_hash(split, [answer.variant for answer in answers], lambda key: slow(key).variant)
+    values = [answer.value for answer in answers]
+    if any(_is_object(value) for value in values):
+        return lambda targeting_key: slow(targeting_key).value, variant_for
+    return _by_hash(split, values, lambda key: slow(key).value), variant_for
+
+
+T = TypeVar("T")
+
+
+def _by_hash(split: UserSplit, outcomes: Sequence[T], otherwise: Callable[[str], T]) -> Callable[[str], T]:
+    """The fast path of a rollout: everything precomputed, one hash, one comparison.
+
+    Written as closures over plain names, because each attribute or call in here would be felt in every lookup.
+    ``otherwise`` answers for keys that are empty where one is needed, or are no text.
+    """
+    salt, hashed = split.salt, mmh3.hash
+    owners = [number for number, bound in enumerate(split.cut.bounds) if bound > (0, *split.cut.bounds)[number]]
+    bounds = [split.cut.bounds[number] for number in owners]
+    owned = [outcomes[number] for number in owners]
+    bound, first, second = bounds[0], owned[0], owned[-1]
+
+    def pick(targeting_key: str) -> T:
+        try:
+            return first if hashed(salt + targeting_key, 0, False) < bound else second
+        except Exception:
+            return otherwise(targeting_key)
+
+    def pick_of_many(targeting_key: str) -> T:
+        try:
+            return owned[bisect_right(bounds, hashed(salt + targeting_key, 0, False))]
+        except Exception:
+            return otherwise(targeting_key)
+
+    chosen = pick if len(owned) <= 2 else pick_of_many
+    if not split.needs_key:
+        return chosen
+    return lambda targeting_key: chosen(targeting_key) if targeting_key else otherwise(targeting_key)
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, Mapping | list | tuple)

@@ -1,0 +1,76 @@
+"""Recognises targeting that is nothing but a split of users by their targeting key, which is how rollouts look.
+
+Such a flag needs one hash and one comparison; this module only recognises it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rampgate.bucketing import Split, split
+from rampgate.targeting.coercion import is_array
+from rampgate.targeting.operators import weight_of
+
+
+@dataclass(frozen=True, slots=True)
+class UserSplit:
+    """Users are cut by the hash of ``salt`` and their key; ``results[i]`` is what the i-th entry says.
+
+    ``needs_key``: an empty key decides nothing, because the flag's own key is the salt (flagd's shorthand), or
+    because there is no salt.
+    """
+
+    salt: str
+    needs_key: bool
+    cut: Split
+    results: tuple[object, ...]
+
+
+def user_split(logic: object, flag_key: str, evaluators: Mapping[str, object]) -> UserSplit | None:
+    """The split that this targeting is, or ``None`` for every other targeting."""
+    arguments = _arguments("fractional", _resolved(logic, evaluators))
+    if not arguments:
+        return None
+    salt, entries = flag_key, arguments
+    shorthand = is_array(arguments[0])
+    if not shorthand:
+        found = _salt(_resolved(arguments[0], evaluators), flag_key)
+        if found is None:
+            return None
+        salt, entries = found, arguments[1:]
+    weights = [weight_of(entry) for entry in entries]
+    if not entries or any(weight is None for weight in weights):
+        return None
+    results = tuple(entry[0] for entry in entries if is_array(entry))
+    if any(isinstance(result, Mapping | list | tuple) for result in results):
+        return None
+    cut = split([weight for weight in weights if weight is not None])
+    return None if cut is None else UserSplit(salt, shorthand or not salt, cut, results)
+
+
+def _salt(bucket_by: object, flag_key: str) -> str | None:
+    """What precedes the targeting key in the text to hash; ``None``: something else is hashed."""
+    if _arguments("var", bucket_by) == ["targetingKey"]:
+        return ""
+    parts = _arguments("cat", bucket_by)
+    if not parts or _arguments("var", parts[-1]) != ["targetingKey"]:
+        return None
+    known = [flag_key if _arguments("var", part) == ["$flagd.flagKey"] else part for part in parts[:-1]]
+    texts = [part for part in known if isinstance(part, str)]
+    return "".join(texts) if len(texts) == len(known) else None
+
+
+def _arguments(operator: str, logic: object) -> Sequence[object] | None:
+    if not isinstance(logic, Mapping) or len(logic) != 1 or operator not in logic:
+        return None
+    given = logic[operator]
+    return list(given) if is_array(given) else [given]
+
+
+def _resolved(logic: object, evaluators: Mapping[str, object]) -> object:
+    """The rule behind a ``$ref``; a circle of them ends as what it is."""
+    for _ in range(len(evaluators)):
+        arguments = _arguments("$ref", logic)
+        if not arguments or not isinstance(arguments[0], str) or arguments[0] not in evaluators:
+            break
+        logic = evaluators[arguments[0]]
+    return logic
