@@ -1,0 +1,117 @@
+"""What can go wrong with the gate, as one family of errors, and how a run ends.
+
+    RampgateError
+    ├── MisuseError                 the person must change something: exit 2
+    │   ├── ProblemsError           several things at once, each with its place
+    │   │   ├── ConfigError         .github/rampgate.yml
+    │   │   └── InputError          the Action's inputs, the runner's variables
+    │   └── EventError              the event file is not what GitHub sends
+    ├── FlagServerUnreachableError  no answer from the flag server: exit 3
+    ├── ReleaseRefusedError         the flag server will not start this rollout: exit 4
+    └── GitHubError                 GitHub did not answer, or refused; never ends a rollout
+
+Each says what happened, why it matters and what to do; ``str(error)`` is the one rendering of it.
+"""
+
+from enum import IntEnum
+from typing import ClassVar
+
+from rampgate.plan import Problem
+
+
+class Exit(IntEnum):
+    """How a run of the gate ends. docs/exit-codes.md has a row for each."""
+
+    DONE = 0
+    """Promoted, obeyed, or nothing to do."""
+    REVERTED = 1
+    """Users are back on the stable version (0 when `fail-on-revert` is false)."""
+    MISUSE = 2
+    """The configuration, an input or the command line is wrong; nothing was started."""
+    UNREACHABLE = 3
+    """The flag server could not be reached; it ends the rollout by itself when the lease lapses."""
+    NOT_RELEASED = 4
+    """Deployment or verification failed, or the rollout was refused: no user met the version."""
+    UNFINISHED = 5
+    """The gate ended and the rollout goes on without it: held, detached, or driven by another gate."""
+    FAULT = 70
+    """A fault in Rampgate itself; the flag server ends the rollout when the lease lapses."""
+    INTERRUPTED = 130
+    """SIGINT: the job was cancelled."""
+    TERMINATED = 143
+    """SIGTERM: the job was ended."""
+
+
+class RampgateError(Exception):
+    """Something that ends what the gate was doing.
+
+    Args:
+        what: what happened, as one sentence that holds no secret.
+        why: why it matters, or an empty string.
+        do: what the reader can do about it, or an empty string.
+    """
+
+    exit: ClassVar[Exit] = Exit.FAULT
+
+    def __init__(self, what: str, *, why: str = "", do: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.do = do
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.what, self.why, self.do) if part)
+
+
+class MisuseError(RampgateError):
+    """The person who set this up must change something."""
+
+    exit = Exit.MISUSE
+
+
+class ProblemsError(MisuseError):
+    """Everything that is wrong with one text, at once."""
+
+    def __init__(self, what: str, problems: tuple[Problem, ...], *, why: str = "", do: str = "") -> None:
+        super().__init__(what, why=why, do=do)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *(f"  {problem}" for problem in self.problems)])
+
+
+class ConfigError(ProblemsError):
+    """The configuration file cannot be used; nothing was deployed."""
+
+    def __init__(self, where: str, problems: tuple[Problem, ...]) -> None:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(f"{where}: {count}.", problems, why="Nothing was deployed.")
+        self.where = where
+
+
+class InputError(ProblemsError):
+    """Inputs of the Action, or variables of the runner, are missing or wrong."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(f"Inputs: {count}.", problems, why="Nothing was started.")
+
+
+class EventError(MisuseError):
+    """The event that started the workflow cannot be read, or means nothing to the gate."""
+
+
+class FlagServerUnreachableError(RampgateError):
+    """The flag server gave no usable answer."""
+
+    exit = Exit.UNREACHABLE
+
+
+class ReleaseRefusedError(RampgateError):
+    """The flag server will not start this rollout, and says why."""
+
+    exit = Exit.NOT_RELEASED
+
+
+class GitHubError(RampgateError):
+    """GitHub gave no usable answer. Judging and reverting go on without it."""
