@@ -1,0 +1,53 @@
+"""What brings a version into a slot: a registry in plain sight, one file a deployer.
+
+A further deployer is one file here, one line in ``DEPLOYERS`` and one page in docs/deployers.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from gate.deploy.command import CommandOptions
+from gate.deploy.deployer import (
+    DeployAction,
+    Deployer,
+    Deployment,
+    Done,
+    Failed,
+    NotUp,
+    Options,
+    Stopped,
+    Work,
+    Workplace,
+)
+from gate.deploy.none import NoneOptions
+
+DEPLOYERS: Mapping[str, type[Options]] = MappingProxyType(
+    {
+        "command": CommandOptions,
+        "none": NoneOptions,
+    }
+)
+"""Name in the configuration → the deployer's options, which make the deployer."""
+
+
+def build(options: Options, workplace: Workplace) -> Deployer:
+    """The deployer that these options describe, at work in this place."""
+    return options.deployer(workplace)
+
+
+__all__ = [
+    "DEPLOYERS",
+    "CommandOptions",
+    "DeployAction",
+    "Deployer",
+    "Deployment",
+    "Done",
+    "Failed",
+    "NoneOptions",
+    "NotUp",
+    "Options",
+    "Stopped",
+    "Work",
+    "Workplace",
+    "build",
+]

@@ -1,0 +1,90 @@
+"""The deployer that runs the user's own hook. Values reach the hook by its environment, never by interpolation."""
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gate.deploy.deployer import DeployAction, Deployer, Deployment, Done, Failed, NotUp, Stopped, Work, Workplace
+from gate.deploy.hook import Ending, Ran, run_hook
+from gate.foreign import Secrets, cut, harmless
+from rampgate.plan import WHOLE, seconds
+
+
+class CommandDeployer:
+    """Runs one command for every action; ``RAMPGATE_ACTION`` tells it which."""
+
+    def __init__(self, command: str | tuple[str, ...], workplace: Workplace) -> None:
+        self._command = command
+        self._workplace = workplace
+
+    def run(self, work: Work, keep_going: Callable[[], bool]) -> Deployment:
+        ran = run_hook(self._command, values(work), self._workplace, seconds=work.seconds, keep_going=keep_going)
+        task = Secrets(self._workplace.secrets).shown(f"{work.action} of {cut(work.version, 80)} in slot {work.slot}")
+        if ran.ending is Ending.STOPPED:
+            return Stopped(text=f"{task} was stopped after {ran.seconds:.1f} s", tail=ran.tail)
+        if ran.ending is Ending.EXITED and ran.code == 0:
+            if work.action is DeployAction.STATUS:
+                return Done(text=_says(work, ran.last), version=ran.last or None)
+            return Done(text=f"{task} took {ran.seconds:.1f} s")
+        if ran.ending is Ending.EXITED and ran.code == 1 and work.action is DeployAction.STATUS:
+            return NotUp(text=f"slot {work.slot} is not up: its hook ended with exit code 1{_quoted(ran)}")
+        return Failed(text=f"{task} failed: {ending(ran, work.seconds)}{_quoted(ran)}", tail=ran.tail)
+
+
+def values(work: Work) -> dict[str, str]:
+    """What the hook is told. ``RAMPGATE_SHARE``, in percent, is there in a rolling deployment alone."""
+    told = {
+        "RAMPGATE_ACTION": str(work.action),
+        "RAMPGATE_SLOT": work.slot,
+        "RAMPGATE_VERSION": work.version,
+        "RAMPGATE_FENCE": str(work.fence),
+        "RAMPGATE_ENVIRONMENT": work.environment,
+        "RAMPGATE_FLAG": work.flag,
+        "RAMPGATE_ROLLOUT": work.rollout_id,
+    }
+    if work.share is not None:
+        told["RAMPGATE_SHARE"] = f"{work.share * 100 / WHOLE:.3f}".rstrip("0").rstrip(".")
+    return told
+
+
+def ending(ran: Ran, limit: float) -> str:
+    """How a hook failed, in words. ``limit`` is the time it had, in seconds."""
+    match ran.ending:
+        case Ending.LATE:
+            return f"the hook was ended after {seconds(limit)}, its deadline"
+        case Ending.TOO_MUCH:
+            return "the hook was ended: it wrote more than 256 MiB"
+        case Ending.NOT_STARTED:
+            return f"the hook could not be started: {harmless(ran.problem)}"
+        case Ending.STOPPED:
+            return "the hook was stopped"
+        case Ending.EXITED:
+            code = ran.code or 0
+            return f"the hook was killed by {_name(-code)}" if code < 0 else f"the hook ended with exit code {code}"
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _says(work: Work, last: str) -> str:
+    return f"slot {work.slot} is up" + (
+        f" and runs {cut(last, 80)}" if last else "; its hook does not say what it runs"
+    )
+
+
+def _quoted(ran: Ran) -> str:
+    return f" (last line: {cut(ran.tail[-1], 200)})" if ran.tail else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandOptions:
+    """``deploy: {command: ./deploy.sh}``: a line for ``/bin/sh``, or a program with its arguments."""
+
+    command: str | tuple[str, ...]
+
+    def deployer(self, workplace: Workplace) -> Deployer:
+        return CommandDeployer(self.command, workplace)
