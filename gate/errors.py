@@ -7,14 +7,13 @@
     │   │   └── InputError          the Action's inputs, the runner's variables
     │   └── EventError              the event file is not what GitHub sends
     ├── FlagServerUnreachableError  no answer from the flag server: exit 3
-    ├── ReleaseRefusedError         the flag server will not start this rollout: exit 4
+    ├── FlagServerRefusedError      the flag server will not do what was asked: exit 4
     └── GitHubError                 GitHub did not answer, or refused; never ends a rollout
 
 Each says what happened, why it matters and what to do; ``str(error)`` is the one rendering of it.
 """
 
 from enum import IntEnum
-from typing import ClassVar
 
 from rampgate.plan import Problem
 
@@ -51,7 +50,7 @@ class RampgateError(Exception):
         do: what the reader can do about it, or an empty string.
     """
 
-    exit: ClassVar[Exit] = Exit.FAULT
+    exit: Exit = Exit.FAULT
 
     def __init__(self, what: str, *, why: str = "", do: str = "") -> None:
         super().__init__(what)
@@ -107,10 +106,31 @@ class FlagServerUnreachableError(RampgateError):
     exit = Exit.UNREACHABLE
 
 
-class ReleaseRefusedError(RampgateError):
-    """The flag server will not start this rollout, and says why."""
+class FlagServerRefusedError(RampgateError):
+    """The flag server understood, and said no; asking again is no use.
 
-    exit = Exit.NOT_RELEASED
+    Args:
+        code: the server's own word for it, such as ``version_refused``.
+        message: the server's sentence.
+        problems: what is wrong with what was sent, where the server says so.
+    """
+
+    def __init__(self, *, code: str, message: str, problems: tuple[Problem, ...] = ()) -> None:
+        super().__init__(message, do=_WHAT_TO_DO.get(code, ""))
+        self.code = code
+        self.problems = problems
+        self.exit = Exit.NOT_RELEASED if code in _NOT_RELEASED else Exit.MISUSE
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *(f"  {problem}" for problem in self.problems)])
+
+
+_NOT_RELEASED = frozenset({"version_refused", "rollout_in_progress", "slots_changed"})
+_WHAT_TO_DO = {
+    "version_refused": "Release another version, or try this one again with a reason.",
+    "rollout_in_progress": "Wait for it to end, or end it with /abort.",
+    "slots_changed": "Another rollout ended meanwhile: run this one again.",
+}
 
 
 class GitHubError(RampgateError):
