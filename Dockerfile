@@ -27,8 +27,8 @@ ENV PATH=/opt/rampgate/bin:$PATH PYTHONUNBUFFERED=1
 STOPSIGNAL SIGTERM
 
 FROM base AS flagserver
-RUN useradd --system --uid 10001 --home-dir /data --create-home flagserver
-USER flagserver
+RUN useradd --no-log-init --uid 10001 --home-dir /data --create-home flagserver
+USER 10001
 WORKDIR /data
 VOLUME /data
 ENV FLAGSERVER_DATABASE_URL=sqlite:////data/flags.db FLAGSERVER_LISTEN=0.0.0.0:8080

@@ -81,20 +81,14 @@ def test_every_data_file_of_the_packages_is_shipped(wheels: dict[str, Path]) -> 
     assert {name for name in tracked if (ROOT / name).is_file()} <= shipped
 
 
-def test_an_empty_environment_gains_the_client_and_mmh3_and_no_more(
-    wheels: dict[str, Path], tmp_path: Path
-) -> None:
+def test_an_empty_environment_gains_the_client_and_mmh3_and_no_more(wheels: dict[str, Path], tmp_path: Path) -> None:
     packed("mmh3", wheels["rampgate"].parent)
     venv.create(tmp_path / "app", symlinks=True)
     python = str(tmp_path / "app/bin/python")
     pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
     source = ["--no-index", "--find" + "-links", str(wheels["rampgate"].parent)]
-    subprocess.run(
-        [*pip, "install", "-q", *source, "rampgate"], check=True, capture_output=True, cwd=tmp_path
-    )
-    listed = subprocess.run(
-        [*pip, "list", "--format=json"], check=True, capture_output=True, text=True
-    ).stdout
+    subprocess.run([*pip, "install", "-q", *source, "rampgate"], check=True, capture_output=True, cwd=tmp_path)
+    listed = subprocess.run([*pip, "list", "--format=json"], check=True, capture_output=True, text=True).stdout
     assert {each["name"] for each in json.loads(listed)} == {"rampgate", "mmh3"}
     subprocess.run([python, "-I", "-c", "import rampgate"], check=True, cwd=tmp_path)
 

@@ -29,8 +29,7 @@ def test_no_file_names(what: str) -> None:
 def test_only_ci_looks_beside_the_repository() -> None:
     beside = re.compile(r"\.\./[s]hared")
     texts = (
-        (named(path), path)
-        for path in files("*.py", "*.sh", "*.yml", "*.md", "Makefile", "Dockerfile", "scripts/*")
+        (named(path), path) for path in files("*.py", "*.sh", "*.yml", "*.md", "Makefile", "Dockerfile", "scripts/*")
     )
     assert [name for name, path in texts if beside.search(path.read_text())] == []
     assert beside.search((ROOT / ".ci/run").read_text())

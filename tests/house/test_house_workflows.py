@@ -14,9 +14,7 @@ USES = re.compile(r"^\s*(?:- )?uses:\s*(\S+)(.*)$", re.MULTILINE)
 
 def shown() -> dict[str, str]:
     """Every piece of YAML that a person could copy: workflow files, and fences in the documentation."""
-    texts = {
-        named(path): path.read_text() for path in files(".github/*.yml", "examples/*.yml", "examples/*.yaml")
-    }
+    texts = {named(path): path.read_text() for path in files(".github/*.yml", "examples/*.yml", "examples/*.yaml")}
     for path in files("*.md"):
         for number, match in enumerate(YAML_FENCE.finditer(path.read_text()), start=1):
             texts[f"{named(path)} fence {number}"] = match[1]

@@ -1,0 +1,81 @@
+"""The gate's image, run as GitHub's runner runs it."""
+
+import gzip
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.container.engine import ROOT, Image, ask
+from tests.container.runner import RUNNER_UID, GitHubRunner
+
+PYTHON = "/opt/rampgate/bin/python"
+LARGEST = 60_000_000
+"""Bytes that a runner may have to pull of ours, compressed."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tmp_path.chmod(0o755)
+    return tmp_path / "job"
+
+
+def test_the_image_starts_the_action_without_a_shell_as_root_and_nowhere(gate_image: Image) -> None:
+    config = gate_image.config["Config"]
+    assert config["Entrypoint"] == [yaml.safe_load((ROOT / "action.yml").read_text())["runs"]["entrypoint"]]
+    assert config.get("User", "") in {"", "root", "0"}
+    assert config.get("WorkingDir", "") in {"", "/"}
+
+
+def test_inputs_keep_their_dashes_and_files_of_another_owner_can_be_written(gate_image: Image, folder: Path) -> None:
+    runner = GitHubRunner(folder=folder, inputs={"flag-server-url": "http://127.0.0.1:1"})
+    code = (
+        "import os, pathlib\n"
+        "with open(os.environ['GITHUB_OUTPUT'], 'a') as out: out.write('url=' + os.environ['INPUT_FLAG-SERVER-URL'])\n"
+        "print(os.getpid(), os.getcwd(), pathlib.Path(os.environ['GITHUB_OUTPUT']).stat().st_uid)\n"
+    )
+    done = runner.run(gate_image.tag, "-I", "-c", code, entrypoint=PYTHON)
+    assert done.code == 0, done.log
+    assert done.log.split() == ["1", "/github/workspace", str(RUNNER_UID)]
+    assert done.files["GITHUB_OUTPUT"] == "url=http://127.0.0.1:1"
+
+
+def test_a_missing_plan_ends_with_exit_code_2_and_says_which_file(gate_image: Image, folder: Path) -> None:
+    runner = GitHubRunner(
+        folder=folder,
+        inputs={"flag-server-url": "http://127.0.0.1:9", "flag-server-key": "rg_operator_a_b", "mode": "run"},
+    )
+    done = runner.run(gate_image.tag)
+    assert done.code == 2, done.log
+    assert ".github/rampgate.yml" in done.log
+    assert "decision" in done.files["GITHUB_OUTPUT"]
+    assert "Traceback" not in done.log
+
+
+def test_foreign_code_in_the_workspace_or_on_pythonpath_is_never_imported(gate_image: Image, folder: Path) -> None:
+    (folder / "workspace/gate").mkdir(parents=True)
+    for name in ("gate/__init__.py", "yaml.py", "requests.py", "sitecustomize.py"):
+        (folder / "workspace" / name).write_text("raise SystemExit('foreign code ran')\n")
+    runner = GitHubRunner(folder=folder, env={"PYTHONPATH": "/github/workspace", "PYTHONSTARTUP": "yaml.py"})
+    assert "foreign code ran" not in runner.run(gate_image.tag).log
+    post = yaml.safe_load((ROOT / "action.yml").read_text())["runs"]["post-entrypoint"]
+    assert "foreign code ran" not in runner.run(gate_image.tag, entrypoint=post).log
+
+
+def test_the_post_step_has_nothing_to_do_where_the_step_began_nothing(gate_image: Image, folder: Path) -> None:
+    post = yaml.safe_load((ROOT / "action.yml").read_text())["runs"]["post-entrypoint"]
+    done = GitHubRunner(folder=folder).run(gate_image.tag, entrypoint=post)
+    assert done.code == 0, done.log
+
+
+def test_what_a_runner_pulls_of_ours_is_small(gate_image: Image, tmp_path: Path) -> None:
+    archive = tmp_path / "image.tar"
+    ask("save", "-o", str(archive), gate_image.tag, timeout=120)
+    ours = {layer.removeprefix("sha256:") for layer in gate_image.own_layers()}
+    assert ours
+    with tarfile.open(archive) as opened:
+        blobs = [member for member in opened if member.isfile() and Path(member.name).stem in ours]
+        assert len(blobs) == len(ours), [member.name for member in opened]
+        compressed = sum(len(gzip.compress(opened.extractfile(blob).read(), 6)) for blob in blobs)  # type: ignore[union-attr]
+    assert compressed < LARGEST
