@@ -22,13 +22,24 @@ class CommandDeployer:
         task = Secrets(self._workplace.secrets).shown(f"{work.action} of {cut(work.version, 80)} in slot {work.slot}")
         if ran.ending is Ending.STOPPED:
             return Stopped(text=f"{task} was stopped after {ran.seconds:.1f} s", tail=ran.tail)
+        if ran.ending is Ending.EXITED and work.action is DeployAction.STATUS and ran.code in (0, 1):
+            return _status(work, ran)
         if ran.ending is Ending.EXITED and ran.code == 0:
-            if work.action is DeployAction.STATUS:
-                return Done(text=_says(work, ran.last), version=ran.last or None)
             return Done(text=f"{task} took {ran.seconds:.1f} s")
-        if ran.ending is Ending.EXITED and ran.code == 1 and work.action is DeployAction.STATUS:
-            return NotUp(text=f"slot {work.slot} is not up: its hook ended with exit code 1{_quoted(ran)}")
-        return Failed(text=f"{task} failed: {ending(ran, work.seconds)}{_quoted(ran)}", tail=ran.tail)
+        return Failed(text=f"{task} failed: {ending(ran, work.seconds)}", tail=ran.tail)
+
+
+def _status(work: Work, ran: Ran) -> Done | NotUp:
+    """Exit code 0: up, and the last line of stdout names the version; 1: not up."""
+    if ran.code == 1:
+        said = f" (last line: {cut(ran.tail[-1], 200)})" if ran.tail else ""
+        return NotUp(text=f"slot {work.slot} is not up: its hook ended with exit code 1{said}")
+    if not ran.last:
+        return Done(text=f"slot {work.slot} is up; its hook does not say what it runs")
+    if work.version and ran.last != work.version:
+        runs = f"slot {work.slot} runs {cut(ran.last, 80)}"
+        return NotUp(text=f"{runs} and not {cut(harmless(work.version), 80)}, says its hook's last line")
+    return Done(text=f"slot {work.slot} is up and runs {cut(ran.last, 80)}", version=ran.last)
 
 
 def values(work: Work) -> dict[str, str]:
@@ -68,16 +79,6 @@ def _name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _says(work: Work, last: str) -> str:
-    return f"slot {work.slot} is up" + (
-        f" and runs {cut(last, 80)}" if last else "; its hook does not say what it runs"
-    )
-
-
-def _quoted(ran: Ran) -> str:
-    return f" (last line: {cut(ran.tail[-1], 200)})" if ran.tail else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

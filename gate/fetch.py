@@ -1,0 +1,254 @@
+"""HTTP GETs that end: one deadline for all of a visit, a bounded body, no redirect to another host.
+
+What goes wrong is answered as a value, in a sentence of our own: an exception's text may hold a secret.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Self
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Retry
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
+
+from rampgate.plan import seconds as duration
+
+MOST_BYTES = 1 << 20
+MOST_REDIRECTS = 3
+
+
+class Trouble(Enum):
+    """Why there is no answer: nobody there, or one that we do not read."""
+
+    UNREACHABLE = auto()
+    LATE = auto()
+    REFUSED = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Got:
+    """An answer, whatever its status. ``seconds`` is the time until its last byte."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotGot:
+    trouble: Trouble
+    text: str
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of an address: what of it may be shown."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "an address that cannot be read"
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    return f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")
+
+
+def _place(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+class Visit:
+    """GETs within one deadline of ``seconds``. When it passes, the connections are cut, whatever they wait for.
+
+    ``headers`` go with every request and to this host alone; ``.netrc`` is not read. A connection that fails, or
+    a 502, 503 or 504, is tried once more unless ``retries`` says otherwise.
+    """
+
+    def __init__(self, *, seconds: float, headers: Mapping[str, str] | None = None, retries: int = 1) -> None:
+        self._seconds = seconds
+        self._headers = dict(headers or {})
+        self._cutter = _Cutter()
+        self._until = time.monotonic() + seconds
+        self._timer = threading.Timer(seconds, self._cutter.cut)
+        self._timer.daemon = True
+        self._session = requests.Session()
+        retry = Retry(
+            total=retries,
+            redirect=0,
+            status_forcelist=(502, 503, 504),
+            allowed_methods=("GET",),
+            backoff_factor=0.1,
+            respect_retry_after_header=False,
+            raise_on_status=False,
+        )
+        adapter = _CutAdapter(self._cutter, retry)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._timer.join()
+        self._session.close()
+        self._cutter.close()
+
+    def get(self, url: str, params: Mapping[str, str] | None = None, *, most: int = MOST_BYTES) -> Got | NotGot:
+        """Ask once, following redirects on the same host; at most ``most`` bytes of body."""
+        begun = time.monotonic()
+        target: str = url
+        for _ in range(MOST_REDIRECTS + 1):
+            got = self._once(target, params, most, begun)
+            location = got.headers.get("Location") if isinstance(got, Got) and 300 <= got.status < 400 else None
+            if isinstance(got, NotGot) or location is None:
+                return got
+            target, params = urljoin(target, location), None
+            try:
+                same = _place(target) == _place(url)
+            except ValueError:
+                same = False
+            if not same:
+                return NotGot(
+                    trouble=Trouble.REFUSED,
+                    text=f"{origin(url)} redirects to {origin(target)}, which is another host: "
+                    "credentials and verdicts do not go there",
+                )
+        return NotGot(trouble=Trouble.REFUSED, text=f"{origin(url)} redirects in circles")
+
+    def _once(self, url: str, params: Mapping[str, str] | None, most: int, begun: float) -> Got | NotGot:
+        left = self._until - time.monotonic()
+        if left <= 0 or self._cutter.is_cut:
+            return self._late(url)
+        try:
+            with self._session.get(
+                url,
+                params=params,
+                headers=self._headers,
+                auth=_as_it_is,
+                timeout=left,
+                stream=True,
+                allow_redirects=False,
+            ) as response:
+                body = bytearray()
+                for chunk in response.iter_content(1 << 16):
+                    body += chunk
+                    if len(body) > most:
+                        return NotGot(
+                            trouble=Trouble.REFUSED, text=f"{origin(url)} answers with more than {most} bytes"
+                        )
+                status, headers = response.status_code, response.headers
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            if self._cutter.is_cut or isinstance(error, requests.Timeout):
+                return self._late(url)
+            return _trouble(url, error)
+        if self._cutter.is_cut:  # a cut connection may look like the end of the body
+            return self._late(url)
+        return Got(status=status, headers=headers, body=bytes(body), seconds=time.monotonic() - begun)
+
+    def _late(self, url: str) -> NotGot:
+        return NotGot(trouble=Trouble.LATE, text=f"{origin(url)} did not answer within {duration(self._seconds)}")
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keeps requests from looking for credentials in .netrc."""
+    return request
+
+
+def _trouble(url: str, error: Exception) -> NotGot:
+    where = origin(url)
+    if isinstance(error, requests.exceptions.SSLError):
+        return NotGot(
+            trouble=Trouble.UNREACHABLE, text=f"{where} cannot be trusted: its TLS handshake or certificate fails"
+        )
+    if isinstance(error, requests.exceptions.ProxyError):
+        return NotGot(trouble=Trouble.UNREACHABLE, text=f"{where} cannot be reached through the proxy")
+    if isinstance(error, requests.exceptions.ContentDecodingError):
+        return NotGot(trouble=Trouble.REFUSED, text=f"{where} sends a body that cannot be decompressed")
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return NotGot(trouble=Trouble.UNREACHABLE, text=f"{where} broke off in the middle of its answer")
+    if isinstance(error, requests.ConnectionError):
+        reason = getattr(error.args[0] if error.args else None, "reason", None)
+        if isinstance(reason, NameResolutionError):
+            return NotGot(trouble=Trouble.UNREACHABLE, text=f"{where} cannot be found: its name does not resolve")
+        if isinstance(reason, NewConnectionError):
+            return NotGot(trouble=Trouble.UNREACHABLE, text=f"{where} cannot be reached: nobody accepts the connection")
+        return NotGot(trouble=Trouble.UNREACHABLE, text=f"{where} broke the connection")
+    return NotGot(trouble=Trouble.UNREACHABLE, text=f"{where} cannot be asked: the address or a header is not valid")
+
+
+class _Cutter:
+    """Holds a second handle of every open connection, and shuts them all down when time is up."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._handles: list[socket.socket] = []
+        self.is_cut = False
+
+    def watch(self, connection: socket.socket) -> socket.socket:
+        # The handle survives the wrapping into TLS, and a shutdown through it ends the connection itself.
+        with self._lock:
+            self._handles.append(connection.dup())
+            if self.is_cut:
+                _shut(connection)
+        return connection
+
+    def cut(self) -> None:
+        with self._lock:
+            self.is_cut = True
+            for handle in self._handles:
+                _shut(handle)
+
+    def close(self) -> None:
+        with self._lock:
+            for handle in self._handles:
+                handle.close()
+            self._handles.clear()
+
+
+def _shut(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:  # it is closed already
+        return
+
+
+class _CutAdapter(HTTPAdapter):
+    """Lets the cutter watch every connection that requests opens, proxies included."""
+
+    def __init__(self, cutter: _Cutter, retry: Retry) -> None:
+        class Plain(HTTPConnection):
+            def _new_conn(self) -> socket.socket:
+                return cutter.watch(super()._new_conn())
+
+        class Tls(HTTPSConnection):
+            def _new_conn(self) -> socket.socket:
+                return cutter.watch(super()._new_conn())
+
+        class PlainPool(HTTPConnectionPool):
+            ConnectionCls = Plain
+
+        class TlsPool(HTTPSConnectionPool):
+            ConnectionCls = Tls
+
+        self._pools = {"http": PlainPool, "https": TlsPool}
+        super().__init__(max_retries=retry)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self._watch(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        return self._watch(super().proxy_manager_for(proxy, **kwargs))
+
+    def _watch(self, pools: PoolManager) -> PoolManager:
+        pools.pool_classes_by_scheme = self._pools
+        return pools

@@ -1,0 +1,68 @@
+"""What a metrics source is asked, and what it answers: both arms' raw counters at one moment, or why there are none.
+
+A source never judges, never guesses and never raises for what the world does: what it cannot read is ``SourceDown``.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rampgate.evidence import Reading, SourceDown
+from rampgate.plan import Problem
+from rampgate.rollout import Slot, Telemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Which two arms, of which rollout, at which moment (seconds since the epoch)."""
+
+    rollout_id: str
+    flag: str
+    environment: str
+    attempt: int
+    stable: Slot
+    canary: Slot
+    at: float
+
+
+class Source(Protocol):
+    """Reads raw cumulative counters."""
+
+    def read(self, question: Question) -> Reading | SourceDown:
+        """Both arms at one moment. An arm is ``None`` where the source has no series for it but has the other's."""
+        ...
+
+
+class TelemetryApi(Protocol):
+    """The part of the flag server that counts what apps report."""
+
+    def telemetry(self, rollout_id: str) -> Telemetry:
+        """Both arms since the attempt began.
+
+        Raises:
+            gate.errors.RampgateError: the flag server did not answer, or refused.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What sources may use: the flag server, and the environment that holds their credentials."""
+
+    telemetry: TelemetryApi
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+
+
+class Options(Protocol):
+    """A source's part of the configuration, which makes the source."""
+
+    def problems(self, path: str) -> Iterator[Problem]:
+        """Everything wrong with the options; ``path`` is where they stand in the configuration."""
+        ...
+
+    def credentials(self) -> tuple[str, ...]:
+        """The environment variables that hold secrets: hooks do not get them, and logs do not show their values."""
+        ...
+
+    def source(self, means: Means) -> Source: ...
