@@ -28,35 +28,23 @@ class Input:
 
 
 INPUTS: Mapping[str, Input] = {
-    "config": Input(text="Path of the plan, from the root of the repository.", default=".github/rampgate.yml"),
-    "flag-server-url": Input(
-        text="Where the flag server answers, such as https://flags.example.com.",
-        required=True,
-    ),
-    "flag-server-key": Input(
-        text="An operator key for the flag server. Not needed where the job may write `id-token` and the server "
-        "trusts GitHub OIDC.",
-    ),
-    "version": Input(text="The version to release.", default="${{ github.sha }}"),
-    "environment": Input(text="The environment to release to, where the plan names none or another."),
-    "github-token": Input(
-        text="The token for comments, deployments and permission look-ups.",
-        default="${{ github.token }}",
-    ),
-    "mode": Input(text="What to do. `auto` lets the event decide.", default="auto"),
-    "on-cancel": Input(
-        text="What becomes of the rollout when the job is cancelled, `revert` or `hold`.",
-        default="revert",
-    ),
-    "fail-on-revert": Input(text="Whether a revert fails the job, `true` or `false`.", default="true"),
+    "config": Input(text="The configuration file, from the repository's root.", default=".github/rampgate.yml"),
+    "flag-server-url": Input(text="Where the flag server listens: https, or http on this machine.", required=True),
+    "flag-server-key": Input(text="A flag server key of the role operator, from a secret.", required=True),
+    "version": Input(text="The version to release. Left out: the commit's SHA."),
+    "environment": Input(text="The environment to release to. Left out: the one in the configuration file."),
+    "github-token": Input(text="The token for comments and deployments.", default="${{ github.token }}"),
+    "mode": Input(text="What to do: auto (chosen by the event), run, comment, sweep or validate.", default="auto"),
+    "on-cancel": Input(text="When the job is cancelled: revert, or hold until the lease lapses.", default="revert"),
+    "fail-on-revert": Input(text="Whether a reverted rollout fails the step: true or false.", default="true"),
 }
 
 OUTPUTS: Mapping[str, str] = {
-    "decision": "How the rollout ended or stands.",
-    "reason": "Why, as one word of a closed list.",
-    "result": "All of it as JSON, versioned.",
-    "rollout-id": "The rollout's name on the flag server.",
-    "percentage": "The share of users on the new version, in percent.",
+    "decision": "How it ended: promoted, reverted, superseded, failed, unfinished, refused, obeyed, nothing or error.",
+    "reason": "Why, as one word of the closed list in docs/reasons.md.",
+    "result": "All of it as JSON, with a version of its own: docs/inputs.md.",
+    "rollout-id": "The rollout's id on the flag server.",
+    "percentage": "The percentage of users on the new version when the step ended.",
     "rollout-url": "Where the flag server shows the rollout.",
 }
 
