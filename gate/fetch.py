@@ -102,14 +102,16 @@ class Visit:
         self._session.close()
         self._cutter.close()
 
-    def get(self, url: str, params: Mapping[str, str] | None = None, *, most: int = MOST_BYTES) -> Got | NotGot:
-        """Ask once, following redirects on the same host; at most ``most`` bytes of body."""
+    def get(
+        self, url: str, params: Mapping[str, str] | None = None, *, most: int = MOST_BYTES, follow: bool = True
+    ) -> Got | NotGot:
+        """Ask once, for at most ``most`` bytes of body; ``follow`` redirects on the same host, or answer them."""
         begun = time.monotonic()
         target: str = url
         for _ in range(MOST_REDIRECTS + 1):
             got = self._once(target, params, most, begun)
             location = got.headers.get("Location") if isinstance(got, Got) and 300 <= got.status < 400 else None
-            if isinstance(got, NotGot) or location is None:
+            if isinstance(got, NotGot) or location is None or not follow:
                 return got
             target, params = urljoin(target, location), None
             try:

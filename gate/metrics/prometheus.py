@@ -21,6 +21,7 @@ from rampgate.evidence import ArmName, Counters, Reading, SourceDown, VerdictRea
 from rampgate.plan import Problem
 from rampgate.rollout import Slot
 
+MOST_TEXT = 600
 MOST_COUNT = 2**53
 """Prometheus counts in floating point: above this a count is no longer exact."""
 
@@ -99,7 +100,7 @@ class PrometheusSource:
             with Visit(seconds=self._options.timeout, headers=headers) as visit:
                 return self._both(_Asked(visit=visit, api=self._api, at=question.at), question)
         except _Down as down:
-            return SourceDown(at=question.at, reason=down.reason, text=secrets.shown(f"prometheus: {down.text}"))
+            return SourceDown(at=question.at, reason=down.reason, text=_sentence(secrets, down))
 
     def _both(self, asked: "_Asked", question: Question) -> Reading:
         arms = ((ArmName.STABLE, question.stable), (ArmName.CANARY, question.canary))
@@ -172,7 +173,7 @@ class _Asked:
             raise _refusal(got.status, answer, query)
         if not isinstance(answer, dict):
             kind = got.headers.get("Content-Type", "nothing named")
-            raise _unreadable(f"its answer is not the query API's JSON (content type: {cut(kind, 80)})")
+            raise _unreadable(f"its answer is not the query API's JSON (content type: {kind})")
         if answer.get("status") != "success":
             raise _unreadable("it answers without success: " + _said(answer))
         # Older versions put remarks on the query among the warnings; the rest of them mean partial data.
@@ -181,14 +182,12 @@ class _Asked:
             raise _unreadable("its answer is not what the query API answers")
         grave = [str(warning) for warning in warnings if not str(warning).startswith("PromQL info:")]
         if grave:
-            raise _unreadable(f"it warns that its data may be partial: {cut(grave[0], 200)}")
+            raise _unreadable(f"it warns that its data may be partial: {grave[0]}")
         data = answer.get("data")
         if not isinstance(data, dict) or not isinstance(data.get("result"), list):
             raise _unreadable("its answer is not what the query API answers")
         if data.get("resultType") != "vector":
-            raise _unreadable(
-                f"the query answers a {cut(str(data.get('resultType')), 40)}, not series: {cut(query, 300)}"
-            )
+            raise _unreadable(f"the query has a result that is not series: {cut(query, 300)}")
         result: list[Any] = data["result"]
         return result
 
@@ -200,6 +199,11 @@ def _refusal(status: int, answer: object, query: str) -> _Down:
     if status >= 500 or status in (408, 429):
         return _Down(VerdictReason.SOURCE_UNREACHABLE, f"it answers HTTP {status}: {said}")
     return _unreadable(f"it answers HTTP {status} to {cut(query, 300)}: {said}")
+
+
+def _sentence(secrets: Secrets, down: _Down) -> str:
+    """What a person reads. Masked before it is cut: half a secret is one too."""
+    return cut(secrets.shown(f"prometheus: {down.text}"), MOST_TEXT)
 
 
 def _unreadable(text: str) -> _Down:
@@ -218,7 +222,7 @@ def _json(got: Got) -> object:
 
 def _said(answer: Mapping[str, Any]) -> str:
     error = answer.get("error")
-    return cut(error, 200) if isinstance(error, str) and error else "no explanation"
+    return error if isinstance(error, str) and error else "no explanation"
 
 
 def _count(result: list[Any], query: str) -> int | None:
@@ -239,5 +243,5 @@ def _count(result: list[Any], query: str) -> int | None:
     if not isfinite(value):
         raise _unreadable(f"the query's value is {value}, no count: {shown}")
     if value < 0 or value > MOST_COUNT or value != int(value):
-        raise _unreadable(f"{cut(text, 40)} is no counter's value (0, 1, 2, …): {shown}")
+        raise _unreadable(f"{text} is no counter's value (0, 1, 2, …): {shown}")
     return int(value)

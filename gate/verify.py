@@ -1,0 +1,265 @@
+"""Verification in the dark: is the slot that nobody is sent to yet up, and does it do what its checks ask?
+
+Whatever the checks, the deployer's own word comes first: a slot counts as up only if its deployer says so.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import assert_never
+from urllib.parse import quote, urlsplit
+
+from gate.deploy import DeployAction, Deployer, Deployment, Done, Failed, NotUp, Stopped, Work, Workplace
+from gate.deploy.command import ending, values
+from gate.deploy.hook import Ending, run_hook
+from gate.fetch import Got, NotGot, Visit, origin
+from gate.foreign import Secrets, cut
+from rampgate.plan import Problem, seconds
+
+PATIENCE = 30.0
+"""Seconds for which a slot may still be coming up, unless a check says otherwise."""
+PLACEHOLDERS = ("slot", "version")
+_HOLE = re.compile(r"\{\{\s*([\w.-]*)\s*\}\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One GET that must be answered as expected within ``within`` seconds; tried again for ``patience`` seconds.
+
+    ``url`` is one address with ``{{slot}}`` or ``{{version}}`` in it, or an address for each slot. ``contains``
+    and the values of ``headers`` (of the answer) may hold the same placeholders. Redirects are not followed.
+    """
+
+    url: str | Mapping[str, str]
+    status: int = 200
+    within: float = 5.0
+    contains: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    patience: float = PATIENCE
+
+    def problems(self, path: str) -> Iterator[Problem]:
+        """Everything wrong with the probe; ``path`` is where it stands in the configuration."""
+        several = {f"{path}.url.{slot}": url for slot, url in self.url.items()} if isinstance(self.url, Mapping) else {}
+        for where, url in (several or {f"{path}.url": str(self.url)}).items():
+            if not _is_http(url):
+                yield Problem(where, cut(repr(url), 120), "an address such as http://{{slot}}.internal/healthz")
+            elif not several and "{{" not in url:
+                allowed = (
+                    "an address with {{slot}} or {{version}}, or one for each slot: stable is not what is verified"
+                )
+                yield Problem(where, cut(repr(url), 120), allowed)
+        for where, text in ((f"{path}.url", " ".join(several.values()) or str(self.url)), *self._texts(path)):
+            for hole in _HOLE.finditer(text):
+                if hole[1] not in PLACEHOLDERS:
+                    yield Problem(where, hole[0], "{{slot}} and {{version}} are the placeholders")
+        if not 100 <= self.status <= 599:
+            yield Problem(f"{path}.status", str(self.status), "an HTTP status, 100 to 599")
+        if not 0 < self.within <= 60:
+            yield Problem(f"{path}.within", seconds(self.within), "more than 0s and at most 1m")
+
+    def _texts(self, path: str) -> Iterator[tuple[str, str]]:
+        yield f"{path}.contains", self.contains or ""
+        for name, value in self.headers.items():
+            yield f"{path}.headers.{name}", value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandCheck:
+    """A command that must end with exit code 0. It is told what hooks are told, and ``RAMPGATE_ACTION=verify``."""
+
+    command: str | tuple[str, ...]
+
+
+Check = Probe | CommandCheck
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What came of one check, in a sentence."""
+
+    passed: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What came of all checks, in their order. ``stopped``: not all were made."""
+
+    checked: tuple[Checked, ...]
+    stopped: bool = False
+
+    @property
+    def passed(self) -> bool:
+        return not self.stopped and bool(self.checked) and all(one.passed for one in self.checked)
+
+
+class _Stop(Exception):  # noqa: N818
+    """``keep_going`` said no; never leaves this file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DarkVerification:
+    """Verifies one slot, within the work's time. Calling it answers as a deployer does."""
+
+    deployer: Deployer
+    workplace: Workplace
+    checks: tuple[Check, ...] = ()
+    now: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+
+    def __call__(self, work: Work, keep_going: Callable[[], bool]) -> Deployment:
+        """``Done`` when the slot is up and every check passes."""
+        verification = self.verify(work, keep_going)
+        if verification.stopped:
+            return Stopped(text=f"verification of slot {work.slot} was stopped")
+        if verification.passed:
+            return Done(text="; ".join(one.text for one in verification.checked))
+        return Failed(text="; ".join(one.text for one in verification.checked if not one.passed))
+
+    def verify(self, work: Work, keep_going: Callable[[], bool]) -> Verification:
+        """Ask the deployer, then make every check. Raises only what ``keep_going`` raises."""
+        turn = _Turn(verification=self, work=work, keep_going=keep_going, until=self.now() + work.seconds)
+        checked: list[Checked] = []
+        try:
+            checked.append(turn.status())
+            if checked[0].passed:
+                for check in self.checks:
+                    checked.append(turn.probe(check) if isinstance(check, Probe) else turn.command(check))
+        except _Stop:
+            return Verification(checked=tuple(checked), stopped=True)
+        return Verification(checked=tuple(checked))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    """One verification under way; ``until`` is its deadline on its own clock."""
+
+    verification: DarkVerification
+    work: Work
+    keep_going: Callable[[], bool]
+    until: float
+
+    def status(self) -> Checked:
+        """The deployer's word, asked again while the slot may still be coming up."""
+
+        def ask(left: float) -> Checked:
+            asked = _as_status(self.work, left)
+            answer = self.verification.deployer.run(asked, self.keep_going)
+            match answer:
+                case Done():
+                    return Checked(passed=True, text=answer.text)
+                case NotUp() | Failed():
+                    return Checked(passed=False, text=answer.text)
+                case Stopped():
+                    raise _Stop
+                case _:
+                    assert_never(answer)
+
+        return self._until_passed(ask, PATIENCE)
+
+    def probe(self, probe: Probe) -> Checked:
+        """One address, asked again while it does not answer as expected."""
+        known = {"slot": self.work.slot, "version": self.work.version}
+        url = probe.url if isinstance(probe.url, str) else probe.url.get(self.work.slot)
+        if url is None:
+            return Checked(passed=False, text=f"the probe has no address for slot {self.work.slot}")
+        target = _filled(url, {name: quote(value, safe="") for name, value in known.items()})
+        expected = {name.lower(): _filled(value, known) for name, value in probe.headers.items()}
+        contains = None if probe.contains is None else _filled(probe.contains, known)
+
+        def ask(left: float) -> Checked:
+            with Visit(seconds=min(probe.within, left), headers={"User-Agent": "rampgate"}, retries=0) as visit:
+                got = visit.get(target, follow=False)
+            wrong = got.text if isinstance(got, NotGot) else _unexpected(got, probe.status, expected, contains)
+            if wrong is not None:
+                return Checked(passed=False, text=self._shown(f"probe {_address(target)}: {wrong}"))
+            return Checked(passed=True, text=self._shown(f"probe {_address(target)} answers as expected"))
+
+        return self._until_passed(ask, probe.patience)
+
+    def command(self, check: CommandCheck) -> Checked:
+        """One command, run once."""
+        left = self._left()
+        name = f"check {_command(check)}"
+        if left <= 0:
+            return Checked(passed=False, text=self._shown(f"{name} was not run: the verification's time is over"))
+        told = values(self.work) | {"RAMPGATE_ACTION": "verify"}
+        ran = run_hook(check.command, told, self.verification.workplace, seconds=left, keep_going=self.keep_going)
+        if ran.ending is Ending.STOPPED:
+            raise _Stop
+        if ran.ending is Ending.EXITED and ran.code == 0:
+            return Checked(passed=True, text=self._shown(f"{name} passes"))
+        said = f" (last line: {cut(ran.tail[-1], 200)})" if ran.tail else ""
+        return Checked(passed=False, text=self._shown(f"{name} fails: {ending(ran, left)}{said}"))
+
+    def _until_passed(self, ask: Callable[[float], Checked], patience: float) -> Checked:
+        now, every = self.verification.now, self.verification.workplace.every
+        until = min(self.until, now() + patience)
+        while True:
+            if not self.keep_going():
+                raise _Stop
+            left = self._left()
+            if left <= 0:
+                return Checked(passed=False, text=f"slot {self.work.slot}: no time was left to verify it")
+            checked = ask(left)
+            if checked.passed or now() + every >= until:
+                return checked
+            self.verification.pause(every)
+
+    def _left(self) -> float:
+        return self.until - self.verification.now()
+
+    def _shown(self, text: str) -> str:
+        return Secrets(self.verification.workplace.secrets).shown(text)
+
+
+def _as_status(work: Work, left: float) -> Work:
+    return Work(
+        action=DeployAction.STATUS,
+        slot=work.slot,
+        version=work.version,
+        fence=work.fence,
+        environment=work.environment,
+        flag=work.flag,
+        rollout_id=work.rollout_id,
+        share=work.share,
+        seconds=left,
+    )
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(_HOLE.sub("x", url))
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
+def _filled(text: str, known: Mapping[str, str]) -> str:
+    return _HOLE.sub(lambda hole: known.get(hole[1], hole[0]), text)
+
+
+def _address(url: str) -> str:
+    """What of an address may be shown: its query may hold a secret."""
+    return origin(url) + cut(urlsplit(url).path, 120)
+
+
+def _command(check: CommandCheck) -> str:
+    line = check.command if isinstance(check.command, str) else " ".join(check.command)
+    return cut(line.strip().partition("\n")[0], 80)
+
+
+def _unexpected(got: Got, status: int, headers: Mapping[str, str], contains: str | None) -> str | None:
+    """What of an answer is not as expected; ``None`` where all is."""
+    if got.status != status:
+        return f"answers HTTP {got.status}, not {status}"
+    found = {name.lower(): value for name, value in got.headers.items()}
+    for name, value in headers.items():
+        if name not in found:
+            return f"answers without the header {name}"
+        if found[name] != value:
+            return f"answers {name}: {cut(found[name], 80)}, not {cut(value, 80)}"
+    if contains is not None and contains not in got.body.decode("utf-8", "replace"):
+        return f"answers without {cut(contains, 80)!r} in its body"
+    return None
