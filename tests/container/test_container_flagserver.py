@@ -1,5 +1,6 @@
 """The flag server's image: not root, healthy by its own word, and gone when told to go."""
 
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +11,18 @@ import pytest
 from tests.container.engine import ENGINE, Image, ask, engine
 
 
+def free_port() -> int:
+    """A port that nobody listened on a moment ago; the health check has to know it before the server starts."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port: int = held.getsockname()[1]
+        return port
+
+
 @pytest.fixture
 def server(flagserver_image: Image) -> Iterator[tuple[str, str]]:
     """A server that listens, on a port of its own: the container's name and its first lines."""
     name = f"rampgate-server-{uuid4().hex[:12]}"
-    command = [ENGINE, "run", "--name", name, "--network", "host", "-e", "FLAGSERVER_LISTEN=127.0.0.1:18080"]
+    command = [ENGINE, "run", "--name", name, "--network", "host", "-e", f"FLAGSERVER_LISTEN=127.0.0.1:{free_port()}"]
     process = subprocess.Popen(
         [*command, flagserver_image.tag],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -1,6 +1,7 @@
 """The gate's image, run as GitHub's runner runs it."""
 
 import gzip
+import socket
 import tarfile
 from pathlib import Path
 
@@ -11,6 +12,14 @@ from tests.container.engine import ROOT, Image, ask
 from tests.container.runner import RUNNER_UID, GitHubRunner
 
 PYTHON = "/opt/rampgate/bin/python"
+KEY = "rg_operator_abcdefgh_" + "s" * 43
+PLAN = """\
+flag: shop
+environment: production
+deploy: {command: "true"}
+steps: [10, 50, 100]
+metrics: [{errors: flagserver}]
+"""
 LARGEST = 60_000_000
 """Bytes that a runner may have to pull of ours, compressed."""
 
@@ -44,7 +53,7 @@ def test_inputs_keep_their_dashes_and_files_of_another_owner_can_be_written(gate
 def test_a_missing_plan_ends_with_exit_code_2_and_says_which_file(gate_image: Image, folder: Path) -> None:
     runner = GitHubRunner(
         folder=folder,
-        inputs={"flag-server-url": "http://127.0.0.1:9", "flag-server-key": "rg_operator_a_b", "mode": "run"},
+        inputs={"flag-server-url": "http://127.0.0.1:9", "flag-server-key": KEY, "mode": "run"},
     )
     done = runner.run(gate_image.tag)
     assert done.code == 2, done.log
@@ -67,6 +76,20 @@ def test_the_post_step_has_nothing_to_do_where_the_step_began_nothing(gate_image
     post = yaml.safe_load((ROOT / "action.yml").read_text())["runs"]["post-entrypoint"]
     done = GitHubRunner(folder=folder).run(gate_image.tag, entrypoint=post)
     assert done.code == 0, done.log
+
+
+def test_sigterm_ends_the_gate_as_first_process_while_the_flag_server_hangs(gate_image: Image, folder: Path) -> None:
+    (folder / "workspace/.github").mkdir(parents=True)
+    (folder / "workspace/.github/rampgate.yml").write_text(PLAN)
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        hanging.settimeout(30)
+        url = f"http://127.0.0.1:{hanging.getsockname()[1]}"
+        inputs = {"flag-server-url": url, "flag-server-key": KEY, "mode": "run"}
+        with GitHubRunner(folder=folder, inputs=inputs).start(gate_image.tag) as step:
+            caller, _ = hanging.accept()
+            with caller:
+                step.signal("TERM")
+                assert step.process.wait(timeout=10) == 143
 
 
 def test_what_a_runner_pulls_of_ours_is_small(gate_image: Image, tmp_path: Path) -> None:
