@@ -1,0 +1,78 @@
+# ruff: noqa: ARG002 - the arguments are the port's
+"""Where there is no GitHub: a run from the command line, or without a token. Does nothing, and says so once."""
+
+from collections.abc import Callable
+
+from gate.errors import GitHubError
+from gate.github.port import (
+    CommitState,
+    DeploymentPayload,
+    DeploymentState,
+    GitHub,
+    PermissionUnknown,
+    PullRequest,
+    Reaction,
+    Seen,
+)
+
+
+class NoGitHub(GitHub):
+    """Keeps the port `GitHub` without one. ``say`` is called with one sentence, the first time it is asked to write."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._said = False
+
+    def pull_request(self, number: int) -> PullRequest:
+        raise GitHubError(f"Pull request {number} cannot be read: there is no GitHub here.")
+
+    def pull_request_of(self, sha: str) -> int | None:
+        return None
+
+    def tell(self, pull_request: int, environment: str, body: str, known_id: int | None = None) -> int:
+        self._nothing()
+        return 0
+
+    def seen(self, pull_request: int, environment: str, at: float) -> Seen | None:
+        return None
+
+    def reply(self, pull_request: int, body: str, in_reply_to: int) -> None:
+        self._nothing()
+
+    def react(self, comment_id: int, reaction: Reaction) -> None:
+        self._nothing()
+
+    def permission(self, login: str) -> PermissionUnknown:
+        return PermissionUnknown(login=login, text="there is no GitHub here")
+
+    def deployment(self, sha: str, environment: str, payload: DeploymentPayload) -> int:
+        self._nothing()
+        return 0
+
+    def deployment_status(
+        self,
+        deployment: int,
+        state: DeploymentState,
+        description: str,
+        log_url: str | None = None,
+        environment_url: str | None = None,
+    ) -> None:
+        self._nothing()
+
+    def commit_status(
+        self,
+        sha: str,
+        environment: str,
+        state: CommitState,
+        description: str,
+        target_url: str | None = None,
+    ) -> None:
+        self._nothing()
+
+    def file(self, path: str) -> str | None:
+        return None
+
+    def _nothing(self) -> None:
+        if not self._said:
+            self._said = True
+            self._say("No GitHub here: comments, deployments and statuses are left out.")

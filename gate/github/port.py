@@ -1,0 +1,147 @@
+"""What the gate asks of GitHub, as a port and its values. Knows nothing of HTTP.
+
+Every call raises `gate.errors.GitHubError` and nothing else; the caller may log it and go on, for GitHub decides
+nothing about a rollout. The two calls that never raise are `react` and `permission`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class Reaction(StrEnum):
+    """How a comment is answered at a glance: seen, done, refused, not understood."""
+
+    SEEN = "eyes"
+    DONE = "+1"
+    REFUSED = "-1"
+    CONFUSED = "confused"
+
+
+class DeploymentState(StrEnum):
+    QUEUED = "queued"
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    ERROR = "error"
+    INACTIVE = "inactive"
+
+
+class CommitState(StrEnum):
+    PENDING = "pending"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permission:
+    """What somebody may do in the repository, by GitHub's booleans.
+
+    ``role_name`` is for display only: organisations name roles as they like.
+    """
+
+    login: str
+    role_name: str
+    pull: bool = False
+    triage: bool = False
+    push: bool = False
+    maintain: bool = False
+    admin: bool = False
+
+    @property
+    def reads(self) -> bool:
+        return self.pull or self.triage or self.writes
+
+    @property
+    def writes(self) -> bool:
+        return self.push or self.maintain or self.admin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PermissionUnknown:
+    """GitHub did not say what somebody may do; whoever asks must refuse."""
+
+    login: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullRequest:
+    """A pull request. ``merge_sha`` is the commit that merged it, or ``None`` before that."""
+
+    number: int
+    author: str | None
+    head_sha: str
+    merge_sha: str | None
+    open: bool
+    from_fork: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What the sticky comment showed at some moment: which rollout, and its revision then."""
+
+    rollout: str | None
+    revision: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentPayload:
+    """What tells our deployments from others'. One rollout has one deployment, whichever run creates it."""
+
+    rollout: str
+    version: str
+    run_url: str | None = None
+
+
+class GitHub(Protocol):
+    """One repository on GitHub, as the gate needs it."""
+
+    def pull_request(self, number: int) -> PullRequest:
+        """The pull request with this number."""
+
+    def pull_request_of(self, sha: str) -> int | None:
+        """The pull request that brought a commit: the one it merged, else one that has it as head; else ``None``."""
+
+    def tell(self, pull_request: int, environment: str, body: str, known_id: int | None = None) -> int:
+        """Write the one sticky comment of a pull request and environment, and return its id.
+
+        It is found by ``known_id``, else by own author and the marker on its last line, over all pages. A body that
+        says nothing new is not sent. A comment that a person deleted is written anew once; deleted again, it stays
+        away. A marker at the end of ``body`` (see `marker.py`) is completed, a missing one is added.
+        """
+
+    def seen(self, pull_request: int, environment: str, at: float) -> Seen | None:
+        """What the sticky comment showed at the moment ``at`` (GitHub's clock, seconds); ``None``: there was none."""
+
+    def reply(self, pull_request: int, body: str, in_reply_to: int) -> None:
+        """Answer a comment. A second answer to the same comment edits the first."""
+
+    def react(self, comment_id: int, reaction: Reaction) -> None:
+        """Put a reaction on a comment, or not: nothing depends on it, and no failure is raised."""
+
+    def permission(self, login: str) -> Permission | PermissionUnknown:
+        """What somebody may do. Whatever goes wrong is ``PermissionUnknown``, never a raise and never a yes."""
+
+    def deployment(self, sha: str, environment: str, payload: DeploymentPayload) -> int:
+        """The id of the rollout's deployment, created where there is none; never two, whatever fails."""
+
+    def deployment_status(
+        self,
+        deployment: int,
+        state: DeploymentState,
+        description: str,
+        log_url: str | None = None,
+        environment_url: str | None = None,
+    ) -> None:
+        """Say how a deployment stands; ``description`` is cut at 140 characters."""
+
+    def commit_status(
+        self, sha: str, environment: str, state: CommitState, description: str, target_url: str | None = None
+    ) -> None:
+        """Set the commit status `rampgate/<environment>`; ``description`` is cut at 140 characters."""
+
+    def file(self, path: str) -> str | None:
+        """A text file as the default branch has it, which no pull request can change; ``None``: there is none."""

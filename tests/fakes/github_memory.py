@@ -1,0 +1,302 @@
+"""What the fake GitHub remembers, and what each call does to it. No HTTP, no weather: `github.py` has both."""
+
+import base64
+import hashlib
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlencode
+
+from tests.fakes import github_shapes as shapes
+from tests.fakes.github_shapes import Json
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    login: str
+    reads_user: bool
+    may: frozenset[str] | None
+
+
+class _Said(Exception):  # noqa: N818 - an answer, not an error
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        self.message = message
+
+
+class GitHubMemory:
+    """One repository. Public attributes are its state; change them freely under `with github.lock`."""
+
+    url: str
+
+    def __init__(self, repository: str, clock: Callable[[], float]) -> None:
+        self.repository = repository
+        self.clock = clock
+        self.lock = threading.RLock()
+        self.comments: dict[int, Json] = {}
+        self.reactions: dict[int, list[Json]] = {}
+        self.pulls: dict[int, Json] = {}
+        self.commits: dict[str, list[int]] = {}
+        self.deployments: dict[int, Json] = {}
+        self.deployment_statuses: dict[int, list[Json]] = {}
+        self.statuses: dict[str, list[Json]] = {}
+        self.files: dict[str, bytes] = {}
+        self.roles: dict[str, tuple[str, str | None]] = {}
+        self._issue_of: dict[int, int] = {}
+        self._tokens: dict[str, _Token] = {}
+        self._ids = iter(range(101, 10**9))
+
+    # What a test or the demo arranges.
+
+    def token(self, login: str, *, reads_user: bool = True, may: frozenset[str] | None = None) -> str:
+        """A new token of somebody. ``may``: the words of paths that it may write to (`None`: all)."""
+        value = f"ghs_{hashlib.sha256(f'{login}{len(self._tokens)}'.encode()).hexdigest()[:36]}"
+        self._tokens[value] = _Token(login, reads_user, may)
+        return value
+
+    def pull(
+        self,
+        number: int,
+        *,
+        author: str = "ann",
+        head_sha: str,
+        merge_sha: str | None = None,
+        merged: bool = False,
+        state: str | None = None,
+        from_fork: bool = False,
+    ) -> None:
+        """A pull request, and its commits."""
+        home = self._repository() if not from_fork else self._repository(f"{author}/fork")
+        facts = {
+            "number": number,
+            "head_sha": head_sha,
+            "head_repo": home,
+            "base_sha": "0" * 40,
+            "merge_commit_sha": merge_sha,
+            "merged_at": shapes.when(self.clock()) if merged else None,
+            "state": state or ("closed" if merged else "open"),
+            "at": self.clock(),
+        }
+        with self.lock:
+            self.pulls[number] = shapes.pull(self._repository(), self._user(author), facts)
+            for sha in {head_sha, merge_sha} - {None}:
+                self.commits.setdefault(str(sha), []).append(number)
+
+    def role(self, login: str, role: str, *, role_name: str | None = None) -> None:
+        """What somebody may do: none, read, triage, write, maintain or admin; ``role_name`` for a custom role."""
+        self.roles[login] = (role, role_name)
+
+    def comment(self, issue: int, body: str, *, by: str) -> int:
+        """Somebody comments; the comment's id."""
+        with self.lock:
+            number = next(self._ids)
+            author = self._user(by)
+            self.comments[number] = shapes.comment(self._repository(), author, issue, number, body, self.clock())
+            self._issue_of[number] = issue
+            return number
+
+    def delete_comment(self, number: int) -> None:
+        with self.lock:
+            del self.comments[number]
+
+    def bodies(self, issue: int) -> list[str]:
+        """The comments on an issue, oldest first."""
+        with self.lock:
+            return [one["body"] for number, one in self.comments.items() if self._issue_of[number] == issue]
+
+    # What a request does.
+
+    def obey(
+        self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: Any
+    ) -> tuple[int, Any, dict[str, str]]:
+        try:
+            token = self._tokens.get(headers.get("Authorization", "").removeprefix("token ").removeprefix("Bearer "))
+            if token is None:
+                raise _Said(401, "Bad credentials")
+            if path == "/user" and method == "GET":
+                if not token.reads_user:
+                    raise _Said(403, "Resource not accessible by integration")
+                return 200, shapes.myself(self.url, token.login, self._number(token.login)), {}
+            where = unquote(path).removeprefix(f"/repos/{self.repository}")
+            if where == unquote(path):
+                raise _Said(404, "Not Found")
+            if method != "GET" and token.may is not None and not any(word in where for word in token.may):
+                raise _Said(403, "Resource not accessible by integration")
+            for verb, pattern, call in _CALLS:
+                if verb == method and (match := re.fullmatch(pattern, where)):
+                    status, answer = call(self, token.login, *match.groups(), query=query, body=body)
+                    if isinstance(answer, list):
+                        return self._page(path, query, answer)
+                    return status, answer, {}
+            raise _Said(404, "Not Found")
+        except _Said as said:
+            return said.status, {"message": said.message, "documentation_url": "", "status": str(said.status)}, {}
+
+    def _page(self, path: str, query: Mapping[str, str], items: list[Json]) -> tuple[int, Any, dict[str, str]]:
+        size = min(max(int(query.get("per_page", 30)), 1), 100)
+        number = max(int(query.get("page", 1)), 1)
+        last = max(1, -(-len(items) // size))
+
+        def link(page: int, rel: str) -> str:
+            return f'<{self.url}{path}?{urlencode({**query, "page": page})}>; rel="{rel}"'
+
+        links = [link(number - 1, "prev"), link(1, "first")] if number > 1 else []
+        links += [link(number + 1, "next"), link(last, "last")] if number < last else []
+        return 200, items[(number - 1) * size : number * size], {"Link": ", ".join(links)} if links else {}
+
+    def _number(self, login: str) -> int:
+        return int(hashlib.sha256(login.encode()).hexdigest()[:6], 16)
+
+    def _user(self, login: str) -> Json:
+        return shapes.user(self.url, login, self._number(login))
+
+    def _repository(self, full_name: str | None = None) -> Json:
+        name = full_name or self.repository
+        owner = self._user(name.split("/", maxsplit=1)[0])
+        return shapes.repository(self.url, name, self._number(name), owner)
+
+    def _known(self, things: Mapping[Any, Any], key: Any) -> Any:
+        if key not in things:
+            raise _Said(404, "Not Found")
+        return things[key]
+
+    def _read_repository(self, _login: str, **_: Any) -> tuple[int, Any]:
+        return 200, self._repository()
+
+    def _read_pull(self, _login: str, number: str, **_: Any) -> tuple[int, Any]:
+        return 200, shapes.whole_pull(self._known(self.pulls, int(number)))
+
+    def _pulls_of(self, _login: str, sha: str, **_: Any) -> tuple[int, Any]:
+        if sha not in self.commits:
+            raise _Said(422, f"No commit found for SHA: {sha}")
+        return 200, [self.pulls[number] for number in self.commits[sha]]
+
+    def _list_comments(self, _login: str, issue: str, **_: Any) -> tuple[int, Any]:
+        self._known(self.pulls, int(issue))
+        return 200, [one for number, one in self.comments.items() if self._issue_of[number] == int(issue)]
+
+    def _add_comment(self, login: str, issue: str, *, body: Any, **_: Any) -> tuple[int, Any]:
+        self._known(self.pulls, int(issue))
+        return 201, self.comments[self.comment(int(issue), _comment_body(body), by=login)]
+
+    def _read_comment(self, _login: str, number: str, **_: Any) -> tuple[int, Any]:
+        return 200, self._known(self.comments, int(number))
+
+    def _edit_comment(self, login: str, number: str, *, body: Any, **_: Any) -> tuple[int, Any]:
+        there = self._known(self.comments, int(number))
+        if there["user"]["login"] != login:
+            raise _Said(403, "Resource not accessible by integration")
+        edited = there | {"body": _comment_body(body), "updated_at": shapes.when(self.clock())}
+        self.comments[int(number)] = edited
+        return 200, edited
+
+    def _remove_comment(self, _login: str, number: str, **_: Any) -> tuple[int, Any]:
+        self._known(self.comments, int(number))
+        self.delete_comment(int(number))
+        return 204, None
+
+    def _list_reactions(self, _login: str, number: str, **_: Any) -> tuple[int, Any]:
+        self._known(self.comments, int(number))
+        return 200, self.reactions.get(int(number), [])
+
+    def _react(self, login: str, number: str, *, body: Any, **_: Any) -> tuple[int, Any]:
+        self._known(self.comments, int(number))
+        content = body.get("content")
+        if content not in ("+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes"):
+            raise _Said(422, "Validation Failed")
+        there = self.reactions.setdefault(int(number), [])
+        for one in there:
+            if one["content"] == content and one["user"]["login"] == login:
+                return 200, one
+        there.append(shapes.reaction(self._user(login), next(self._ids), content, self.clock()))
+        return 201, there[-1]
+
+    def _permission(self, _login: str, login: str, **_: Any) -> tuple[int, Any]:
+        role, role_name = self._known(self.roles, login)
+        return 200, shapes.collaborator(self.url, login, self._number(login), role, role_name)
+
+    def _list_deployments(self, _login: str, *, query: Mapping[str, str], **_: Any) -> tuple[int, Any]:
+        wanted = {key: query[key] for key in ("sha", "ref", "task", "environment") if key in query}
+        newest_first = sorted(self.deployments.values(), key=lambda one: -one["id"])
+        return 200, [one for one in newest_first if all(one[key] == value for key, value in wanted.items())]
+
+    def _add_deployment(self, login: str, *, body: Any, **_: Any) -> tuple[int, Any]:
+        if body.get("auto_merge", True):
+            return 202, {"message": "Auto-merged main into the branch on deployment."}
+        if body["ref"] not in self.commits:
+            raise _Said(422, f"No ref found for: {body['ref']}")
+        if body.get("required_contexts") != []:
+            raise _Said(409, "Conflict: Commit status checks failed.")
+        number = next(self._ids)
+        made = shapes.deployment(self._repository(), self._user(login), number, body, self.clock())
+        self.deployments[number] = made
+        return 201, made
+
+    def _read_deployment(self, _login: str, number: str, **_: Any) -> tuple[int, Any]:
+        return 200, self._known(self.deployments, int(number))
+
+    def _list_deployment_statuses(self, _login: str, number: str, **_: Any) -> tuple[int, Any]:
+        self._known(self.deployments, int(number))
+        return 200, self.deployment_statuses.get(int(number), [])[::-1]
+
+    def _add_deployment_status(self, login: str, number: str, *, body: Any, **_: Any) -> tuple[int, Any]:
+        parent = self._known(self.deployments, int(number))
+        _short(body)
+        made = shapes.deployment_status(parent, self._user(login), next(self._ids), body, self.clock())
+        self.deployment_statuses.setdefault(int(number), []).append(made)
+        return 201, made
+
+    def _list_statuses(self, _login: str, sha: str, **_: Any) -> tuple[int, Any]:
+        return 200, self.statuses.get(sha, [])[::-1]
+
+    def _add_status(self, login: str, sha: str, *, body: Any, **_: Any) -> tuple[int, Any]:
+        if sha not in self.commits:
+            raise _Said(422, f"No commit found for SHA: {sha}")
+        _short(body)
+        made = shapes.commit_status(self._repository(), self._user(login), sha, next(self._ids), body, self.clock())
+        self.statuses.setdefault(sha, []).append(made)
+        return 201, made
+
+    def _read_file(self, _login: str, path: str, **_: Any) -> tuple[int, Any]:
+        raw = self._known(self.files, path)
+        text = base64.encodebytes(raw).decode()
+        return 200, shapes.content(self._repository(), path, hashlib.sha256(raw).hexdigest()[:40], text, len(raw))
+
+
+def _comment_body(body: Any) -> str:
+    text = body.get("body") if isinstance(body, dict) else None
+    if not isinstance(text, str) or not text.strip():
+        raise _Said(422, "Validation Failed")
+    if len(text) > 65_536:
+        raise _Said(422, "Validation Failed: Body is too long (maximum is 65536 characters)")
+    return text
+
+
+def _short(body: Any) -> None:
+    if len(body.get("description") or "") > 140:
+        raise _Said(422, "Validation Failed: description is too long (maximum is 140 characters)")
+
+
+_CALLS: tuple[tuple[str, str, Callable[..., tuple[int, Any]]], ...] = (
+    ("GET", r"", GitHubMemory._read_repository),
+    ("GET", r"/pulls/(\d+)", GitHubMemory._read_pull),
+    ("GET", r"/commits/([^/]+)/pulls", GitHubMemory._pulls_of),
+    ("GET", r"/issues/(\d+)/comments", GitHubMemory._list_comments),
+    ("POST", r"/issues/(\d+)/comments", GitHubMemory._add_comment),
+    ("GET", r"/issues/comments/(\d+)", GitHubMemory._read_comment),
+    ("PATCH", r"/issues/comments/(\d+)", GitHubMemory._edit_comment),
+    ("DELETE", r"/issues/comments/(\d+)", GitHubMemory._remove_comment),
+    ("GET", r"/issues/comments/(\d+)/reactions", GitHubMemory._list_reactions),
+    ("POST", r"/issues/comments/(\d+)/reactions", GitHubMemory._react),
+    ("GET", r"/collaborators/([^/]+)/permission", GitHubMemory._permission),
+    ("GET", r"/deployments", GitHubMemory._list_deployments),
+    ("POST", r"/deployments", GitHubMemory._add_deployment),
+    ("GET", r"/deployments/(\d+)", GitHubMemory._read_deployment),
+    ("GET", r"/deployments/(\d+)/statuses", GitHubMemory._list_deployment_statuses),
+    ("POST", r"/deployments/(\d+)/statuses", GitHubMemory._add_deployment_status),
+    ("GET", r"/commits/([^/]+)/statuses", GitHubMemory._list_statuses),
+    ("POST", r"/statuses/([^/]+)", GitHubMemory._add_status),
+    ("GET", r"/contents/(.+)", GitHubMemory._read_file),
+)
