@@ -1,0 +1,35 @@
+"""`.github/rampgate.yml` → a plan and what carries it out. All problems at once, or a configuration without any.
+
+`text.py` reads YAML, `words.py` single values, `models.py` the keys, `resolve.py` what follows from them, and
+`faults.py` puts what is wrong into words.
+"""
+
+from gate.config.load import from_document, load, read
+from gate.config.values import (
+    CheckConfig,
+    CommandCheck,
+    CommandDeploy,
+    Config,
+    DeployConfig,
+    FlagServerMetrics,
+    HttpCheck,
+    MetricConfig,
+    NoDeploy,
+    PrometheusMetrics,
+)
+
+__all__ = [
+    "CheckConfig",
+    "CommandCheck",
+    "CommandDeploy",
+    "Config",
+    "DeployConfig",
+    "FlagServerMetrics",
+    "HttpCheck",
+    "MetricConfig",
+    "NoDeploy",
+    "PrometheusMetrics",
+    "from_document",
+    "load",
+    "read",
+]

@@ -1,0 +1,314 @@
+"""The configuration file's keys, as pydantic reads them: the one list of what may stand in it.
+
+The editors' schema is made from these classes. What the values mean together is `resolve.py`'s business.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from gate.config.values import HttpCheck, PrometheusMetrics
+from gate.config.words import (
+    Address,
+    Command,
+    Duration,
+    Line,
+    Name,
+    Probe,
+    Query,
+    Share,
+    Variable,
+    number,
+    one_of,
+    placeholders,
+    refusal,
+    share,
+)
+from rampgate.evidence import VerdictWord
+from rampgate.plan import (
+    ALLOWED_POLICIES,
+    DEFAULT_BUDGETS,
+    Confirm,
+    FlagKind,
+    JudgeSettings,
+    OnGateLost,
+    Policy,
+    RolloutPlan,
+    Step,
+    Strategy,
+    Supersede,
+)
+
+_PLAN = RolloutPlan(flag="", environment="", steps=())
+_JUDGE = JudgeSettings()
+_HTTP = HttpCheck(url="")
+_PROMETHEUS = PrometheusMetrics(url="", requests="", errors="")
+
+
+class Keys(BaseModel):
+    """A mapping of the file: camelCase keys, none unknown."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, alias_generator=to_camel, hide_input_in_errors=True
+    )
+
+
+class ConfirmKeys(Keys):
+    """A person's yes is needed to leave the step."""
+
+    timeout: Duration = Field(default=Confirm().timeout, description="How long to wait for it.")
+    then: Annotated[Policy, *one_of(*ALLOWED_POLICIES["confirm.then"])] = Field(
+        default=Confirm().then, description="What happens when nobody says it."
+    )
+
+
+class StepKeys(Keys):
+    """One rung of the ramp. A bare percentage is short for a step with that share."""
+
+    share: Share = Field(description="The percentage of users on the new version.")
+    bake: Duration = Field(default=Step(share=0).bake, description="The least time to stay.")
+    confirm: ConfirmKeys | None = Field(default=None, description="Asks for a person's yes.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_share(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return value
+        try:
+            share(value)
+        except PydanticCustomError:
+            raise refusal("a percentage such as 10, or a mapping such as {share: 10, bake: 5m}") from None
+        return {"share": value}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        whole = handler.resolve_ref_schema(handler(core))
+        return {"anyOf": [whole["properties"]["share"], dict(whole)]}
+
+
+class DarkKeys(Keys):
+    """The time before the first user: deployed and verified, at 0 %."""
+
+    bake: Duration = Field(default=_PLAN.dark.bake, description="The least time to stay dark.")
+    confirm: ConfirmKeys | None = Field(default=None, description="Asks for a person's yes before the first user.")
+
+
+class TimeoutKeys(Keys):
+    """How long each thing may take."""
+
+    deploy: Duration = Field(default=_PLAN.deploy, description="The deploy hook.")
+    verify: Duration = Field(default=_PLAN.verify, description="The verification of the dark version.")
+    retire: Duration = Field(default=_PLAN.retire, description="Taking the old version away, or undoing the new one.")
+    step: Duration = Field(default=_PLAN.step_timeout, description="One step.")
+    pause: Duration = Field(default=_PLAN.pause, description="A person's pause; then users go back to stable.")
+    hold: Duration = Field(default=_PLAN.hold, description="A hold by a policy; then users go back to stable.")
+
+
+class InconclusiveKeys(Keys):
+    """Valid data, but not enough of it."""
+
+    after: Duration = Field(
+        default=DEFAULT_BUDGETS[VerdictWord.INCONCLUSIVE].seconds, description="How long it may stand."
+    )
+    then: Annotated[Policy, *one_of(*ALLOWED_POLICIES["policies.inconclusive"])] = Field(
+        default=DEFAULT_BUDGETS[VerdictWord.INCONCLUSIVE].then, description="What follows."
+    )
+
+
+class NoTrafficKeys(Keys):
+    """Neither arm has traffic."""
+
+    after: Duration = Field(
+        default=DEFAULT_BUDGETS[VerdictWord.NO_TRAFFIC].seconds, description="How long it may stand."
+    )
+    then: Annotated[Policy, *one_of(*ALLOWED_POLICIES["policies.no_traffic"])] = Field(
+        default=DEFAULT_BUDGETS[VerdictWord.NO_TRAFFIC].then, description="What follows."
+    )
+
+
+class SourceDownKeys(Keys):
+    """The metrics cannot be read."""
+
+    after: Duration = Field(
+        default=DEFAULT_BUDGETS[VerdictWord.SOURCE_DOWN].seconds, description="How long it may stand."
+    )
+    then: Annotated[Policy, *one_of(*ALLOWED_POLICIES["policies.source_down"])] = Field(
+        default=DEFAULT_BUDGETS[VerdictWord.SOURCE_DOWN].then, description="What follows."
+    )
+
+
+class PolicyKeys(Keys):
+    """What follows when a verdict stands for too long."""
+
+    model_config = ConfigDict(alias_generator=None)
+
+    inconclusive: InconclusiveKeys = Field(default=InconclusiveKeys(), description="Valid data, but not enough of it.")
+    no_traffic: NoTrafficKeys = Field(default=NoTrafficKeys(), description="Neither arm has traffic.")
+    source_down: SourceDownKeys = Field(default=SourceDownKeys(), description="The metrics cannot be read.")
+
+
+class DeployKeys(Keys):
+    """How a version gets into its slot."""
+
+    command: Command | None = Field(
+        default=None, description="A hook, told by RAMPGATE_ACTION what to do: docs/deployers."
+    )
+    none: bool | None = Field(default=None, description="true: an earlier step has deployed.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one(cls, value: Any) -> Any:
+        if isinstance(value, dict) and (("command" in value) == ("none" in value) or value.get("none") is False):
+            raise refusal("one of {command: ./deploy.sh} and {none: true}")
+        return value
+
+
+class FlagServerKeys(Keys):
+    """Errors as the apps' own clients count them."""
+
+    errors: Literal["flagserver"] = Field(description="The source: flagserver.")
+
+
+class QueryKeys(Keys):
+    """Queries for raw counters of one arm, which {{version}} or {{slot}} stands for."""
+
+    requests: Query = Field(description="A query for the count of all requests.")
+    errors: Query = Field(description="A query for the count of failed requests.")
+
+
+class PrometheusKeys(Keys):
+    """Errors as a Prometheus counts them."""
+
+    errors: Literal["prometheus"] = Field(description="The source: prometheus.")
+    url: Address = Field(description="Where Prometheus answers.")
+    queries: QueryKeys = Field(description="What to ask it.")
+    token_env: Variable | None = Field(default=None, description="The variable that holds a bearer token.")
+    user_env: Variable | None = Field(default=None, description="The variable that holds a user's name.")
+    password_env: Variable | None = Field(default=None, description="The variable that holds that user's password.")
+    timeout: Duration = Field(default=_PROMETHEUS.timeout, description="The longest that one query may take.")
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> "PrometheusKeys":
+        if (self.user_env is None) != (self.password_env is None):
+            raise refusal("userEnv and passwordEnv together, or neither")
+        if self.token_env is not None and self.user_env is not None:
+            raise refusal("tokenEnv, or userEnv and passwordEnv, not both")
+        if not 0 < self.timeout <= 60:
+            raise refusal("a timeout of more than 0s and at most 1m")
+        return self
+
+
+class HttpCheckKeys(Keys):
+    """A page of the dark version that must answer."""
+
+    url: Probe = Field(description="Its address with {{slot}} or {{version}}, or one for each slot.")
+    status: Annotated[int, *number(100, 599, whole=True)] = Field(
+        default=_HTTP.status, description="The status it must have."
+    )
+    within: Duration = Field(default=_HTTP.within, description="The longest it may take.")
+    contains: Line | None = Field(default=None, description="Text that must be in it.")
+    headers: dict[str, Line] = Field(default={}, description="Headers to send.")
+
+    @model_validator(mode="after")
+    def _names_the_arm(self) -> "HttpCheckKeys":
+        texts = [self.url] if isinstance(self.url, str) else []
+        if texts and not any(placeholders(text) for text in (*texts, *self.headers.values())):
+            allowed = "{{slot}} or {{version}} in the address or a header: else it asks what users already see"
+            raise refusal(allowed)
+        return self
+
+
+class CommandCheckKeys(Keys):
+    """A hook that fails when the dark version is not fit to be seen."""
+
+    command: Command = Field(description="A line for the shell, or a program and its arguments.")
+
+
+def _kind(key: str) -> Callable[[Any], str | None]:
+    def read(value: Any) -> str | None:
+        word = value.get(key) if isinstance(value, dict) else None
+        return f"={word}" if isinstance(word, str) else None
+
+    return read
+
+
+def _check_kind(value: Any) -> str | None:
+    found = [key for key in ("url", "command") if isinstance(value, dict) and key in value]
+    return f"={found[0]}" if found else None
+
+
+METRIC_WORDS = ("flagserver", "prometheus")
+Metric = Annotated[
+    Annotated[FlagServerKeys, Tag("=flagserver")] | Annotated[PrometheusKeys, Tag("=prometheus")],
+    Discriminator(_kind("errors"), custom_error_type="metric", custom_error_message="metric"),
+]
+Check = Annotated[
+    Annotated[HttpCheckKeys, Tag("=url")] | Annotated[CommandCheckKeys, Tag("=command")],
+    Discriminator(_check_kind, custom_error_type="check", custom_error_message="check"),
+]
+STRATEGIES = (Strategy.CANARY, Strategy.BLUE_GREEN)
+"""Rolling deployments need targets, which no deployer has."""
+
+
+class File(Keys):
+    """The whole of .github/rampgate.yml."""
+
+    flag: Name = Field(description="The flag that decides which version a user meets.")
+    environment: Name | None = Field(default=None, description="The environment, where the input does not name one.")
+    deploy: DeployKeys = Field(description="How a version gets into its slot, such as {command: ./deploy.sh}.")
+    metrics: list[Metric] = Field(
+        description="What to judge by, such as [{errors: flagserver}].", min_length=1, max_length=1
+    )
+    steps: list[StepKeys] = Field(
+        default=[], description="The ramp, such as [10, 50, 100].", min_length=1, max_length=50
+    )
+    strategy: Annotated[Strategy, *one_of(*STRATEGIES)] = Field(default=_PLAN.strategy, description="How users move.")
+    kind: Annotated[FlagKind, *one_of(*FlagKind)] = Field(
+        default=_PLAN.kind, description="rollout: two slots that trade places; release: off, then on, once."
+    )
+    dark: DarkKeys = Field(default=DarkKeys(), description="The time before the first user.")
+    verify: list[Check] = Field(default=[], description="What the dark version must pass.", max_length=20)
+    hold_back: Share = Field(
+        default=_PLAN.hold_back, description="The percentage left on stable while the last step bakes."
+    )
+    poll: Duration = Field(default=_PLAN.poll, description="How often to look.")
+    lease: Duration = Field(default=_PLAN.lease, description="How long the gate may be silent.")
+    stale_after: Duration = Field(
+        default=_PLAN.stale_after, description="After how long without contact an app serves stable."
+    )
+    heartbeat: Duration = Field(
+        default=_PLAN.heartbeat, description="How often the flag server tells apps that it is there."
+    )
+    scale_down_delay: Duration = Field(
+        default=_PLAN.scale_down_delay, description="How long the old version stays warm."
+    )
+    margin: Annotated[float, *number(1, 10)] = Field(
+        default=_JUDGE.margin, description="The largest harmless ratio of error rates, new to stable."
+    )
+    floor: Annotated[float, *number(0, 0.5)] = Field(
+        default=_JUDGE.floor, description="The error rate below which nothing is reverted."
+    )
+    alpha: Annotated[float, *number(1e-6, 0.5)] = Field(
+        default=_JUDGE.alpha, description="The largest chance to revert a healthy release."
+    )
+    beta: Annotated[float, *number(1e-6, 0.5)] = Field(
+        default=_JUDGE.beta, description="The largest chance to widen a release that is at the limit."
+    )
+    min_polls: Annotated[int, *number(1, 1000, whole=True)] = Field(
+        default=_JUDGE.min_polls, description="The fewest polls of a step before it may be left."
+    )
+    on_gate_lost: Annotated[OnGateLost, *one_of(*OnGateLost)] = Field(
+        default=_PLAN.on_gate_lost, description="What the flag server does when the gate falls silent."
+    )
+    supersede: Annotated[Supersede, *one_of(*Supersede)] = Field(
+        default=_PLAN.supersede, description="What a newer rollout does to an unfinished one."
+    )
+    first_deploy: Annotated[Policy, *one_of(*ALLOWED_POLICIES["firstDeploy"])] = Field(
+        default=_PLAN.first_deploy, description="What happens where there is no stable version to compare with."
+    )
+    timeouts: TimeoutKeys = Field(default=TimeoutKeys(), description="How long each thing may take.")
+    policies: PolicyKeys = Field(default=PolicyKeys(), description="What follows when a verdict stands for too long.")

@@ -1,0 +1,195 @@
+"""The file's keys → a plan and what carries it out: defaults that follow from each other, and what must fit together.
+
+A value that was written is never changed: what does not fit is a problem. Only what was left out follows the rest.
+"""
+
+from collections.abc import Iterator
+
+from gate.config.models import (
+    CommandCheckKeys,
+    ConfirmKeys,
+    File,
+    FlagServerKeys,
+    HttpCheckKeys,
+    InconclusiveKeys,
+    NoTrafficKeys,
+    PrometheusKeys,
+    SourceDownKeys,
+)
+from gate.config.values import (
+    CheckConfig,
+    CommandCheck,
+    CommandDeploy,
+    DeployConfig,
+    FlagServerMetrics,
+    HttpCheck,
+    MetricConfig,
+    NoDeploy,
+    PrometheusMetrics,
+)
+from rampgate.evidence import VerdictWord
+from rampgate.plan import (
+    WHOLE,
+    Budget,
+    Confirm,
+    JudgeSettings,
+    Problem,
+    RolloutPlan,
+    Step,
+    Strategy,
+    percent,
+    problems,
+    seconds,
+)
+
+_LONGEST_STEP = 30 * 86_400.0
+_PATHS = {
+    "deploy": "timeouts.deploy",
+    "verify": "timeouts.verify",
+    "retire": "timeouts.retire",
+    "pause": "timeouts.pause",
+    "hold": "timeouts.hold",
+    "stepTimeout": "timeouts.step",
+}
+"""Where the file keeps what the plan calls by another name."""
+
+
+def plan_of(file: File, environment: str) -> RolloutPlan:
+    """The plan; it may still have problems."""
+    poll, lease, stale_after, heartbeat, scale_down_delay = _timings(file)
+    steps = _steps(file)
+    before = steps[-2].share if len(steps) > 1 else 0
+    hold_back = file.hold_back
+    if "hold_back" not in file.model_fields_set:
+        hold_back = 0 if file.strategy is Strategy.BLUE_GREEN else max(0, min(hold_back, (WHOLE - before) // 2))
+    step_timeout = file.timeouts.step
+    if "step" not in file.timeouts.model_fields_set:
+        longest = max(step.bake for step in (*steps, Step(share=0, bake=file.dark.bake)))
+        step_timeout = min(max(step_timeout, 2 * longest), _LONGEST_STEP)
+    return RolloutPlan(
+        flag=file.flag,
+        environment=environment,
+        steps=steps,
+        strategy=file.strategy,
+        kind=file.kind,
+        dark=Step(share=0, bake=file.dark.bake, confirm=_confirm(file.dark.confirm)),
+        hold_back=hold_back,
+        poll=poll,
+        lease=lease,
+        stale_after=stale_after,
+        heartbeat=heartbeat,
+        scale_down_delay=scale_down_delay,
+        deploy=file.timeouts.deploy,
+        verify=file.timeouts.verify,
+        retire=file.timeouts.retire,
+        step_timeout=step_timeout,
+        pause=file.timeouts.pause,
+        hold=file.timeouts.hold,
+        on_gate_lost=file.on_gate_lost,
+        supersede=file.supersede,
+        first_deploy=file.first_deploy,
+        budgets={
+            VerdictWord.INCONCLUSIVE: _budget(file.policies.inconclusive),
+            VerdictWord.NO_TRAFFIC: _budget(file.policies.no_traffic),
+            VerdictWord.SOURCE_DOWN: _budget(file.policies.source_down),
+        },
+        judge=JudgeSettings(
+            alpha=file.alpha, beta=file.beta, margin=file.margin, floor=file.floor, min_polls=file.min_polls
+        ),
+    )
+
+
+def _timings(file: File) -> tuple[float, float, float, float, float]:
+    """Poll, lease, staleAfter, heartbeat, scaleDownDelay: what was left out follows from what was written."""
+    given = file.model_fields_set
+    poll, lease, stale_after, heartbeat = file.poll, file.lease, file.stale_after, file.heartbeat
+    scale_down_delay = file.scale_down_delay
+    if "stale_after" not in given:
+        stale_after = max(
+            stale_after,
+            lease if "lease" in given else 0.0,
+            3 * poll if "poll" in given else 0.0,
+            3 * heartbeat if "heartbeat" in given else 0.0,
+        )
+        if "scale_down_delay" in given:
+            stale_after = max(min(stale_after, scale_down_delay / 2), 3 * poll if "poll" in given else 0.0)
+    if "lease" not in given:
+        lease = max(min(lease, stale_after), 3 * poll if "poll" in given else 0.0)
+    if "poll" not in given:
+        poll = min(poll, lease / 3)
+    if "heartbeat" not in given:
+        heartbeat = min(heartbeat, stale_after / 3)
+    if "scale_down_delay" not in given:
+        scale_down_delay = max(scale_down_delay, 2 * stale_after)
+    return poll, lease, stale_after, heartbeat, scale_down_delay
+
+
+def _steps(file: File) -> tuple[Step, ...]:
+    if "steps" in file.model_fields_set:
+        return tuple(Step(share=one.share, bake=one.bake, confirm=_confirm(one.confirm)) for one in file.steps)
+    shares = (100,) if file.strategy is Strategy.BLUE_GREEN else (10, 50, 100)
+    return tuple(Step(share=one * WHOLE // 100) for one in shares)
+
+
+def _confirm(keys: ConfirmKeys | None) -> Confirm | None:
+    return Confirm(timeout=keys.timeout, then=keys.then) if keys else None
+
+
+def _budget(keys: InconclusiveKeys | NoTrafficKeys | SourceDownKeys) -> Budget:
+    return Budget(seconds=keys.after, then=keys.then)
+
+
+def deploy_of(file: File) -> DeployConfig:
+    return NoDeploy() if file.deploy.command is None else CommandDeploy(command=file.deploy.command)
+
+
+def metrics_of(file: File) -> tuple[MetricConfig, ...]:
+    return tuple(_metric(keys) for keys in file.metrics)
+
+
+def _metric(keys: FlagServerKeys | PrometheusKeys) -> MetricConfig:
+    if isinstance(keys, FlagServerKeys):
+        return FlagServerMetrics()
+    return PrometheusMetrics(
+        url=keys.url.rstrip("/"),
+        requests=keys.queries.requests,
+        errors=keys.queries.errors,
+        token_env=keys.token_env,
+        user_env=keys.user_env,
+        password_env=keys.password_env,
+        timeout=keys.timeout,
+    )
+
+
+def verify_of(file: File) -> tuple[CheckConfig, ...]:
+    return tuple(_check(keys) for keys in file.verify)
+
+
+def _check(keys: HttpCheckKeys | CommandCheckKeys) -> CheckConfig:
+    if isinstance(keys, CommandCheckKeys):
+        return CommandCheck(command=keys.command)
+    return HttpCheck(
+        url=keys.url, status=keys.status, within=keys.within, contains=keys.contains, headers=dict(keys.headers)
+    )
+
+
+def misfits(file: File, plan: RolloutPlan) -> Iterator[Problem]:
+    """Everything that does not fit together, by the file's own paths."""
+    for problem in problems(plan):
+        yield _in_the_file(problem)
+    if plan.strategy is Strategy.BLUE_GREEN and [step.share for step in plan.steps] != [WHOLE]:
+        steps = ", ".join(percent(step.share) for step in plan.steps)
+        yield Problem("steps", steps, "one step, 100: blue-green moves everybody at once; canary moves by steps")
+    for index, check in enumerate(file.verify):
+        if isinstance(check, HttpCheckKeys) and not 0 < check.within <= plan.verify:
+            limit = seconds(plan.verify)
+            allowed = f"more than 0s and at most timeouts.verify ({limit})"
+            yield Problem(f"verify[{index}].within", seconds(check.within), allowed)
+
+
+def _in_the_file(problem: Problem) -> Problem:
+    path = _PATHS.get(problem.path, problem.path)
+    if path.startswith("policies."):
+        path = path.replace(".budget", ".after")
+    allowed = problem.allowed.replace("stepTimeout", "timeouts.step")
+    return Problem(path, problem.value, allowed, problem.hint)

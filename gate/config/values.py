@@ -1,0 +1,90 @@
+"""What the configuration file says, as values: what everything else in the gate works with.
+
+Durations are seconds and shares 1/100 000. Nothing in here is a secret; where one is needed, the file names the
+environment variable that holds it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rampgate.plan import RolloutPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandDeploy:
+    """A hook that deploys: a line for the shell, or a program and its arguments."""
+
+    command: str | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoDeploy:
+    """An earlier step has deployed."""
+
+
+DeployConfig = CommandDeploy | NoDeploy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagServerMetrics:
+    """Errors as the apps' own clients count them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusMetrics:
+    """Errors as a Prometheus counts them.
+
+    Each query answers with one raw counter of one arm; ``{{version}}`` and ``{{slot}}`` in it stand for the arm.
+    ``token_env``, ``user_env`` and ``password_env`` name environment variables. ``timeout`` bounds one query.
+    """
+
+    url: str
+    requests: str
+    errors: str
+    token_env: str | None = None
+    user_env: str | None = None
+    password_env: str | None = None
+    timeout: float = 5.0
+
+
+MetricConfig = FlagServerMetrics | PrometheusMetrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpCheck:
+    """A page of the dark version that must answer. ``within``: the longest it may take, in seconds.
+
+    ``url`` holds ``{{slot}}`` or ``{{version}}``, or maps each slot to its own address.
+    """
+
+    url: str | Mapping[str, str]
+    status: int = 200
+    within: float = 5.0
+    contains: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandCheck:
+    """A hook that looks at the dark version, and fails when it is not fit to be seen."""
+
+    command: str | tuple[str, ...]
+
+
+CheckConfig = HttpCheck | CommandCheck
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole file, resolved.
+
+    ``document`` is the file as it was written, with the environment it was resolved for: JSON values that
+    ``from_document`` reads to the same configuration.
+    """
+
+    plan: RolloutPlan
+    deploy: DeployConfig
+    metrics: tuple[MetricConfig, ...]
+    verify: tuple[CheckConfig, ...] = ()
+    document: Mapping[str, Any] = field(default_factory=dict)
