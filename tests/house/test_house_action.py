@@ -79,5 +79,5 @@ def test_every_name_in_a_registry_is_explained(registry: str) -> None:
             ]
             text = "\n".join(page.read_text() for page in pages if page.exists())
             assert re.search(rf"`/?{re.escape(each)}`", text), (
-                f"{name}: {registry} has {each}, {named(pages[0])} does not"
+                f"{name}: {registry} has {each}; name it in {' or '.join(map(named, pages))}"
             )
