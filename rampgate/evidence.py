@@ -50,6 +50,7 @@ class VerdictReason(StrEnum):
     SOURCE_UNREACHABLE = "source_unreachable"
     SOURCE_UNREADABLE = "source_unreadable"
     SOURCE_EMPTY = "source_empty"
+    SLOT_DOWN = "slot_down"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +125,9 @@ class Look:
     """One poll: the samples of both arms in the interval that ends ``at``, and the verdict on all seen so far.
 
     ``step`` counts from 1 (0 is the dark step) and ``share`` is the canary's share in 1/100 000 of all users.
-    ``stable`` and ``canary`` are ``None`` where the interval was dropped or could not be read. The reading is
-    kept raw, so that the looks of a rollout replay to the same verdicts.
+    ``stable`` and ``canary`` are ``None`` where the interval was dropped or could not be read. ``settled_at`` is
+    the moment from which traffic counted for the step. The reading is kept raw, so that the looks of a rollout replay
+    to the same verdicts.
     """
 
     __pydantic_config__ = STRICT
@@ -137,3 +139,4 @@ class Look:
     stable: Sample | None
     canary: Sample | None
     verdict: Verdict
+    settled_at: float = 0.0

@@ -137,7 +137,7 @@ def _attach(plan: RolloutPlan, state: State, event: Attached, now: float) -> Tra
 
 
 def _resume(plan: RolloutPlan, state: State, event: Resumed, now: float) -> Transition:
-    if not state.phase.is_final:
+    if not state.phase.is_final and state.phase is not Phase.REVERTING:
         return moves.refuse(state, Refused.WRONG_PHASE, f"The rollout is {state.phase}: attach to it instead.")
     if state.phase is Phase.PROMOTED or state.reason in NOT_RESUMABLE:
         text = f"The rollout ended {state.phase} ({state.reason}); only a new one can try again."

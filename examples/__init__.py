@@ -1,0 +1,1 @@
+"""Examples that run: each is used by the tests as it stands."""

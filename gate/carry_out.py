@@ -1,0 +1,104 @@
+"""Make a decision so: one numbered action at a time, through the deployer, reported back as an event.
+
+Every action may be done twice; whoever is killed in between leaves it waiting for the next hands.
+"""
+
+from collections.abc import Callable
+from typing import Protocol, assert_never
+
+from gate.deploy import DeployAction, Deployer, Deployment, Done, Failed, NotUp, Stopped, Work
+from rampgate.evidence import ArmName
+from rampgate.machine.events import CarriedOut, Deployed, Event, HookFailed, Verified
+from rampgate.machine.state import Action, ActionKind
+from rampgate.rollout import Rollout
+
+
+class Verify(Protocol):
+    """Looks at a slot that nobody is sent to yet."""
+
+    def __call__(self, work: Work, keep_going: Callable[[], bool]) -> Deployment:
+        """``Done`` when the slot is up and passes everything that is asked of it dark."""
+        ...
+
+
+def carry_out(
+    deployer: Deployer,
+    verify: Verify,
+    rollout: Rollout,
+    action: Action,
+    fence: int,
+    keep_going: Callable[[], bool],
+) -> Event | None:
+    """Carry one action out under a lease's ``fence``, as long as ``keep_going`` says yes.
+
+    Returns the event to report, or ``None`` when it was stopped: then the rollout has moved on.
+    """
+    work = work_of(rollout, action, fence)
+    done = verify(work, keep_going) if action.kind is ActionKind.VERIFY else deployer.run(work, keep_going)
+    match done:
+        case Stopped():
+            return None
+        case Failed() | NotUp():
+            return HookFailed(fence=fence, action=action.number, text=_failure(action, work, done))
+        case Done():
+            event = _EVENTS.get(action.kind, CarriedOut)
+            return event(fence=fence, action=action.number, text=done.text)
+        case _:
+            assert_never(done)
+
+
+def work_of(rollout: Rollout, action: Action, fence: int) -> Work:
+    """What the deployer is asked for an action."""
+    slot = rollout.slot(action.arm)
+    return Work(
+        action=_WORK[action.kind],
+        slot=slot.name,
+        version=rollout.version if action.arm is ArmName.CANARY else slot.version or "",
+        fence=fence,
+        environment=rollout.plan.environment,
+        flag=rollout.plan.flag,
+        rollout_id=rollout.id,
+        share=action.share,
+        seconds=_seconds(rollout, action),
+    )
+
+
+_EVENTS: dict[ActionKind, type[Deployed] | type[Verified] | type[CarriedOut]] = {
+    ActionKind.DEPLOY: Deployed,
+    ActionKind.VERIFY: Verified,
+}
+
+_WORK = {
+    ActionKind.DEPLOY: DeployAction.ENSURE,
+    ActionKind.ROLL: DeployAction.ENSURE,
+    ActionKind.VERIFY: DeployAction.STATUS,
+    ActionKind.PROBE: DeployAction.STATUS,
+    ActionKind.RETIRE: DeployAction.RETIRE,
+    ActionKind.UNDO: DeployAction.RETIRE,
+}
+
+
+def _seconds(rollout: Rollout, action: Action) -> float:
+    plan = rollout.plan
+    match action.kind:
+        case ActionKind.DEPLOY | ActionKind.ROLL:
+            return plan.deploy
+        case ActionKind.VERIFY:
+            return plan.verify
+        case ActionKind.RETIRE | ActionKind.UNDO | ActionKind.PROBE:
+            return plan.retire
+        case _:
+            assert_never(action.kind)
+
+
+def _failure(action: Action, work: Work, done: Failed | NotUp) -> str:
+    what = {
+        ActionKind.DEPLOY: f"{work.version} could not be deployed into slot {work.slot}",
+        ActionKind.VERIFY: f"{work.version} in slot {work.slot} did not pass its verification",
+        ActionKind.ROLL: f"{work.version} could not be rolled out further",
+        ActionKind.RETIRE: f"slot {work.slot} could not be retired",
+        ActionKind.UNDO: f"slot {work.slot} could not be undone",
+        ActionKind.PROBE: f"slot {work.slot}, which users are back on, does not answer as up",
+    }[action.kind]
+    tail = f" Last lines: {' / '.join(done.tail[-3:])}" if isinstance(done, Failed) and done.tail else ""
+    return f"{what}: {done.text}.{tail}"

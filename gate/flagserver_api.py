@@ -1,0 +1,185 @@
+"""The flag server, as the gate speaks to it: rollouts, events, telemetry, flags. The only file that knows its HTTP.
+
+Every call either answers or raises one of two errors: the server could not be reached (`FlagServerUnreachableError`,
+try again) or it refused (`FlagServerRefusedError`, trying again is no use). What may be repeated safely is repeated.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import requests
+from pydantic import Field, TypeAdapter, ValidationError
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+from gate.errors import FlagServerRefusedError, FlagServerUnreachableError
+from rampgate.machine.events import Event
+from rampgate.plan import Problem
+from rampgate.rollout import Answer, Entry, NewRollout, Posted, Rollout, Slots, Telemetry
+
+T = TypeVar("T")
+
+_LARGEST = 8 * 1024 * 1024
+_ROLLOUT: TypeAdapter[Rollout] = TypeAdapter(Rollout)
+_ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
+_NEW: TypeAdapter[NewRollout] = TypeAdapter(NewRollout)
+_POSTED: TypeAdapter[Posted] = TypeAdapter(Posted)
+_TELEMETRY: TypeAdapter[Telemetry] = TypeAdapter(Telemetry)
+_SLOTS: TypeAdapter[Slots | None] = TypeAdapter(Slots | None)
+_ROLLOUTS: TypeAdapter[tuple[Rollout, ...]] = TypeAdapter(tuple[Rollout, ...])
+_ENTRIES: TypeAdapter[tuple[Entry, ...]] = TypeAdapter(tuple[Entry, ...])
+
+
+class FlagServer:
+    """A flag server at ``url``, spoken to with an operator's ``key``.
+
+    ``timeout`` is the longest wait for one answer, in seconds, beyond what a long poll asked for.
+    """
+
+    def __init__(self, url: str, key: str, *, timeout: float = 5.0) -> None:
+        self.url = url.rstrip("/")
+        self._host = urlsplit(self.url).netloc
+        self._timeout = timeout
+        self._session = requests.Session()
+        # The key goes to this server alone: no proxy's netrc may replace it, and no redirect is followed.
+        self._session.trust_env = False
+        self._session.headers["Authorization"] = f"Bearer {key}"
+        self._session.headers["User-Agent"] = "rampgate"
+        # Everything the gate sends is idempotent by key or event id, so a lost answer may be asked for again.
+        again = Retry(total=2, connect=2, read=1, status=0, backoff_factor=0.1, allowed_methods=None, redirect=False)
+        self._session.mount("http://", HTTPAdapter(max_retries=again))
+        self._session.mount("https://", HTTPAdapter(max_retries=again))
+
+    def slots(self, environment: str, flag: str) -> Slots | None:
+        """The flag's two slots; ``None`` for a flag that the server does not know yet."""
+        try:
+            body = self._call("GET", f"/v1/{quote(environment, safe='')}/flags/{quote(flag, safe='')}")
+        except FlagServerRefusedError as error:
+            if error.code == "flag_not_found":
+                return None
+            raise
+        return _read(_SLOTS, body.get("slots"))
+
+    def create(self, new: NewRollout) -> Rollout:
+        """Ask for a rollout; the same key gives the same one."""
+        return _read(_ROLLOUT, self._call("POST", "/v1/rollouts", _NEW.dump_python(new, mode="json")))
+
+    def rollout(self, rollout_id: str, *, after: int | None = None, wait: float = 0.0) -> Rollout:
+        """The rollout as it stands; with ``after``, once its revision differs, or after ``wait`` seconds."""
+        query: dict[str, Any] = {} if after is None else {"after": after, "wait": round(min(max(wait, 0.0), 30.0), 3)}
+        path = f"/v1/rollouts/{quote(rollout_id, safe='')}"
+        return _read(_ROLLOUT, self._call("GET", path, query=query, patience=max(wait, 0.0)))
+
+    def find(
+        self,
+        *,
+        environment: str | None = None,
+        flag: str | None = None,
+        repository: str | None = None,
+        pull_request: int | None = None,
+        sha: str | None = None,
+        active: bool | None = None,
+        limit: int = 50,
+    ) -> tuple[Rollout, ...]:
+        """Rollouts that fit, newest first."""
+        wanted = {
+            "environment": environment,
+            "flag": flag,
+            "repository": repository,
+            "pull_request": pull_request,
+            "sha": sha,
+            "active": None if active is None else str(active).lower(),
+            "limit": limit,
+        }
+        query = {name: value for name, value in wanted.items() if value is not None}
+        return _read(_ROLLOUTS, self._call("GET", "/v1/rollouts", query=query).get("rollouts"))
+
+    def post(self, rollout_id: str, event: Event, event_id: str) -> Answer:
+        """Tell the server what happened. The same ``event_id`` again repeats the first answer."""
+        body = _POSTED.dump_python(Posted(id=event_id, event=event), mode="json")
+        return _read(_ANSWER, self._call("POST", f"/v1/rollouts/{quote(rollout_id, safe='')}/events", body))
+
+    def entries(self, rollout_id: str) -> tuple[Entry, ...]:
+        """The whole history, oldest first."""
+        path, after = f"/v1/rollouts/{quote(rollout_id, safe='')}/events", 0
+        found: list[Entry] = []
+        while True:
+            body = self._call("GET", path, query={"after": after, "limit": 500})
+            page = _read(_ENTRIES, body.get("entries"))
+            found.extend(page)
+            if len(page) < 500:
+                return tuple(found)
+            after = page[-1].number
+
+    def telemetry(self, rollout_id: str) -> Telemetry:
+        """What apps counted on each arm since the attempt began."""
+        return _read(_TELEMETRY, self._call("GET", f"/v1/rollouts/{quote(rollout_id, safe='')}/telemetry"))
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        patience: float = 0.0,
+    ) -> dict[str, Any]:
+        try:
+            with self._session.request(
+                method,
+                self.url + path,
+                json=body,
+                params=dict(query or {}),
+                timeout=(self._timeout, self._timeout + patience),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                text = response.raw.read(_LARGEST + 1, decode_content=True)
+                status = response.status_code
+        except (requests.RequestException, OSError, ValueError) as error:
+            raise FlagServerUnreachableError(f"{self.url}: {_short(error)}") from error
+        if len(text) > _LARGEST:
+            raise FlagServerUnreachableError(f"{self.url}: the answer is larger than {_LARGEST} bytes")
+        return _body(self.url, status, text)
+
+
+def _body(url: str, status: int, text: bytes) -> dict[str, Any]:
+    try:
+        body = _JSON.validate_json(text) if text else {}
+    except ValidationError as error:
+        # A proxy's page, or a server that is not ours.
+        raise FlagServerUnreachableError(f"{url} answered {status} with something that is not JSON") from error
+    if 200 <= status < 300:
+        return body
+    code, message = str(body.get("error", f"http_{status}")), str(body.get("message", "no message"))
+    if status >= 500 or status == 429:
+        raise FlagServerUnreachableError(f"{url} answered {status}: {message}")
+    raise FlagServerRefusedError(code=code, message=message, problems=_problems(body.get("problems")))
+
+
+_JSON: TypeAdapter[dict[str, Any]] = TypeAdapter(Annotated[dict[str, Any], Field()])
+
+
+def _problems(found: object) -> tuple[Problem, ...]:
+    if not isinstance(found, list):
+        return ()
+    return tuple(
+        Problem(str(one.get("path")), str(one.get("value")), str(one.get("allowed")), one.get("hint"))
+        for one in found
+        if isinstance(one, dict)
+    )
+
+
+def _read(adapter: TypeAdapter[T], body: object) -> T:
+    try:
+        return adapter.validate_python(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the answer"
+        raise FlagServerUnreachableError(f"the flag server's answer cannot be read: {where}: {first['msg']}") from error
+
+
+def _short(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    return text if len(text) <= 300 else text[:299] + "…"
