@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 import requests
 from pydantic import Field, TypeAdapter, ValidationError
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from gate.errors import FlagServerRefusedError, FlagServerUnreachableError
@@ -137,7 +138,7 @@ class FlagServer:
             ) as response:
                 text = response.raw.read(_LARGEST + 1, decode_content=True)
                 status = response.status_code
-        except (requests.RequestException, OSError, ValueError) as error:
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise FlagServerUnreachableError(f"{self.url}: {_short(error)}") from error
         if len(text) > _LARGEST:
             raise FlagServerUnreachableError(f"{self.url}: the answer is larger than {_LARGEST} bytes")

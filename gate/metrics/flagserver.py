@@ -23,6 +23,10 @@ class FlagServerSource:
             return _down(question, VerdictReason.SOURCE_UNREACHABLE, error)
         except RampgateError as error:
             return _down(question, VerdictReason.SOURCE_UNREADABLE, error)
+        counters = (telemetry.stable, telemetry.canary)
+        if min(min(one.requests, one.errors) for one in counters) < 0:
+            text = "telemetry: the flag server answers with counts below zero"
+            return SourceDown(at=question.at, reason=VerdictReason.SOURCE_UNREADABLE, text=text)
         return Reading(at=telemetry.at, stable=telemetry.stable, canary=telemetry.canary)
 
 
