@@ -142,5 +142,7 @@ def _first(path: str) -> str:
 def _tidy(found: list[Problem], document: Mapping[str, Any]) -> tuple[Problem, ...]:
     """In the file's order, and the first problem of each path: a second one there would only follow from it."""
     order = {key: index for index, key in enumerate(document)}
-    once = {problem.path: problem for problem in reversed(found)}.values()
-    return tuple(sorted(reversed(once), key=lambda problem: order.get(_first(problem.path), len(order))))
+    once: dict[str, Problem] = {}
+    for problem in found:
+        once.setdefault(problem.path, problem)
+    return tuple(sorted(once.values(), key=lambda problem: order.get(_first(problem.path), len(order))))
