@@ -57,7 +57,7 @@ def bet(process: EProcess, gains: Sequence[float], *, stake: float, cap: float) 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stakes:
-    """When cash enters the bets: half at the start, some at each later step, the rest spread over the plan.
+    """When cash enters the bets: much at the start, some at each later step, some spread over the plan and after it.
 
     Bets that were made while all was well are worth next to nothing when harm begins late; cash kept back and bet
     anew catches it as fast as harm that begins early. A convex mix of e-processes that start late is one again.
@@ -70,13 +70,13 @@ class Stakes:
         """What to stake on the batch that follows ``batches`` earlier ones, the first of its step or not."""
         ahead = max(0, self.steps - 1)
         if batches == 0:
-            return 0.5 if ahead else 0.7
+            return 0.45 if ahead else 0.65
         stake = 0.2 / ahead if new_step and ahead else 0.0
         overdue = batches - max(1, self.planned)
         if overdue < 0:
-            return stake + 0.3 / max(1, self.planned)
-        # After the plan's end what is left is spent as 1/2, 1/6, 1/12 ... of it: for ever, and never all.
-        return stake + (reserve - min(stake, reserve)) / (overdue + 2)
+            return stake + 0.25 / max(1, self.planned)
+        # Past the plan what is left is spent as 1/2, 1/6, 1/12 ... of it: for ever, and never all.
+        return stake + max(0.0, reserve - stake) / (overdue + 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ So what hits both arms alike cancels, and no baseline has to be estimated.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import expm1, inf, log1p
+from math import expm1, log1p
 
 from gate.judge.counters import Batch
 from gate.judge.eprocess import Dispersion, EProcess, Stakes, bet, effects
@@ -90,9 +90,3 @@ def weigh(harm: Harm, batch: Batch, *, margin: float, floor: float, stakes: Stak
         batches=harm.batches + 1,
         step=max(step, harm.step),
     )
-
-
-def guard(target: float, min_intervals: int) -> float:
-    """What one batch may add, in nats, so that no fewer than ``min_intervals`` batches can reach ``target``."""
-    # A hair more than the exact part: two halves, added as floats, may fall short of the whole.
-    return inf if min_intervals <= 1 else target / min_intervals * (1.0 + 1e-9)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from gate.judge.alone import Alone
 from gate.judge.counters import NOTHING, Batch, Tally
 from gate.judge.harm import Harm
 from gate.judge.promotion import Promotion
@@ -40,16 +41,18 @@ class Alarm:
 class JudgeState:
     """Everything seen so far, as far as it matters.
 
-    ``harm``, ``traffic`` and ``weather`` outlive steps; ``tally`` to ``absences`` belong to the step and share at
-    hand. ``polls`` counts intervals with traffic, ``clean`` those without harm or gap in one stretch, ``absences``
-    the polls that a canary never seen was waited for. ``seen``: the canary has had a series in this rollout.
+    ``harm`` to ``weather`` outlive steps; ``tally`` to ``absences`` belong to the step and share at hand. ``polls``
+    counts intervals with traffic, ``clean`` those without harm or gap in one stretch, ``absences`` the polls that a
+    canary never seen was waited for. ``seen``: the canary has had a series in this rollout.
     """
 
     settings: JudgeSettings
     steps: int
     planned_polls: int
+    hold_back: bool = True
     harm: Harm = field(default_factory=Harm)
     traffic: Traffic = field(default_factory=Traffic)
+    alone: Alone = field(default_factory=Alone)
     weather: Weather = field(default_factory=Weather)
     seen: bool = False
     alarm: Alarm | None = None

@@ -18,10 +18,20 @@ def rates(stable: Sample, canary: Sample) -> str:
     )
 
 
+def alone(stable: Sample, canary: Sample) -> str:
+    """The canary's error rate when nobody is left on stable."""
+    if canary.requests == 0 or stable.requests == 0:
+        return "Nobody is on stable, and nothing is known of it from before: there is nothing to compare with."
+    return (
+        f"{_percent(canary)} of requests fail on the canary ({canary.errors} of {canary.requests}) against "
+        f"{_percent(stable)} on stable before; nobody is on stable now, so time and version cannot be told apart."
+    )
+
+
 def exclusion(ratio: float | None, beta: float) -> str:
-    """The regressions that the data exclude, rounded away from us."""
+    """The regressions that the data of this step exclude, rounded away from us."""
     if ratio is None:
-        return "no regression is excluded yet"
+        return "this step alone excludes no regression yet"
     shown = f"{ceil(ratio * 10 - 1e-9) / 10:.1f}" if ratio < 10 else f"{ceil(ratio)}"
     return f"more than ×{shown.removesuffix('.0')} excluded at {100 * (1 - beta):.3g} %"
 
