@@ -1,0 +1,86 @@
+"""One process's contact with the flag server: its threads, its counters, its snapshot. Made anew after a fork."""
+
+import logging
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rampgate.client.assignment import Owed
+from rampgate.client.counts import Counts
+from rampgate.client.feed import Feed
+from rampgate.client.reporter import Reporter
+from rampgate.client.server import Server
+from rampgate.client.snapshot import Clock, Snapshot, Workshop
+
+log = logging.getLogger("rampgate.client")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where the flag server is, and who asks. The key stays out of every text."""
+
+    url: str
+    key: str
+    environment: str
+    ssl_context: ssl.SSLContext | None
+
+    def __repr__(self) -> str:
+        return f"Address(url={self.url!r}, environment={self.environment!r})"
+
+    def server(self) -> Server:
+        return Server(self.url, self.key, self.environment, self.ssl_context)
+
+
+class Contact:
+    """Feed and reporter of one client in one process.
+
+    Args:
+        address: whom to ask.
+        telemetry: whether to count and report.
+        outcome_timeout: seconds until an owed outcome is a failure.
+        clock: the monotonic clock.
+        current: the snapshot that lookups use.
+        publish: put another in its place.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        telemetry: bool,
+        outcome_timeout: float,
+        clock: Clock,
+        current: Callable[[], Snapshot],
+        publish: Callable[[Snapshot], None],
+    ) -> None:
+        self.counts = Counts()
+        self.owed = Owed(clock, outcome_timeout, self.counts)
+        self.workshop = Workshop(clock=clock, counts=self.counts if telemetry else None)
+        self._servers = (address.server(), address.server())
+        self.feed = Feed(self._servers[0], self.workshop, current, publish)
+        self.reporter = Reporter(self._servers[1], self.counts, self.owed, current)
+        self._threads = [threading.Thread(target=self.feed.run, name="rampgate-feed", daemon=True)]
+        if telemetry:
+            self._threads.append(threading.Thread(target=self.reporter.run, name="rampgate-reporter", daemon=True))
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def close(self, within: float) -> None:
+        """End the threads, the last batch sent if the server takes it, in ``within`` seconds."""
+        self.feed.close()
+        self.reporter.closed.set()
+        first, *others = reversed(self._threads)
+        first.join(within / 4)
+        if first.is_alive():
+            # The reporter waits for an answer: let it fail, and send the same batch again with what time is left.
+            self._servers[1].interrupt()
+        for thread in (first, *others):
+            thread.join(within * 3 / 8)
+
+    def abandon(self) -> None:
+        """Close what a fork copied from the parent, and leave the parent's connections alone."""
+        for server in self._servers:
+            server.abandon()
