@@ -1,0 +1,181 @@
+"""May this rollout begin? Pure: from the request and what is there to a start, a resumption, or the one there is.
+
+Refusals say what stands in the way and what would be allowed. Rules: SEMANTICS 2, 7 and 11.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from flagserver.errors import ConflictError, InvalidError
+from flagserver.store.flags import FlagRecord, Kind
+from flagserver.store.rollouts import RolloutRecord
+from rampgate.machine.state import NOT_RESUMABLE, Phase
+from rampgate.plan import FlagKind, Problem, Supersede, problems
+from rampgate.rollout import NewRollout, Slot, Slots
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NAME_ALLOWED = "1 to 100 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
+
+_COLOURS = ("blue", "green")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the store has: the flag, the rollout of this key, the newest of this version, the unfinished ones,
+    and the finished ones whose hands are still at work."""
+
+    flag: FlagRecord | None
+    by_key: RolloutRecord | None
+    of_version: RolloutRecord | None
+    unfinished: tuple[RolloutRecord, ...]
+    undoing: tuple[RolloutRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A new rollout may begin, in these slots, once these others are superseded."""
+
+    slots: Slots
+    supersedes: tuple[RolloutRecord, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """A finished one is taken up again, once these others are superseded."""
+
+    record: RolloutRecord
+    supersedes: tuple[RolloutRecord, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Same:
+    """The rollout exists."""
+
+    record: RolloutRecord
+
+
+def admit(new: NewRollout, found: Found) -> Start | Resume | Same:
+    """Say what the request leads to.
+
+    Raises:
+        InvalidError: the plan or the request has problems; all of them at once.
+        ConflictError: something there stands in its way.
+    """
+    if wrong := (*problems(new.plan), *_request_problems(new)):
+        raise InvalidError(problems=wrong, code="invalid_plan")
+    there = found.by_key
+    if there is None and found.of_version is not None and not _refused(new, found.of_version):
+        there = found.of_version
+    if there is not None:
+        if not there.state.phase.is_final:
+            return Same(record=there)
+        if _resumable(new, there, found.flag):
+            _nobody_at_work(found)
+            return Resume(record=there, supersedes=_others(new, found, there))
+        if there is found.by_key:
+            return Same(record=there)
+    if found.of_version is not None and _refused(new, found.of_version):
+        state = found.of_version.state
+        raise ConflictError(
+            f"{new.version} is refused: its last rollout ended {state.phase} ({state.reason}). "
+            "Give `override` a reason to try it again.",
+            code="version_refused",
+        )
+    slots = _slots(new, found.flag)
+    _nobody_at_work(found)
+    return Start(slots=slots, supersedes=_others(new, found, None))
+
+
+def _refused(new: NewRollout, record: RolloutRecord) -> bool:
+    return record.refuses_version and new.override is None
+
+
+def _resumable(new: NewRollout, record: RolloutRecord, flag: FlagRecord | None) -> bool:
+    state = record.state
+    if state.phase is Phase.PROMOTED or state.reason in NOT_RESUMABLE or record.refuses_version:
+        return False
+    if flag is None or flag.slots is None or flag.slots.idle.name != record.canary.name:
+        return False
+    same = (record.plan.kind, record.plan.strategy) == (new.plan.kind, new.plan.strategy)
+    return same and record.version == new.version
+
+
+def _nobody_at_work(found: Found) -> None:
+    """Fencing numbers belong to one rollout, so two of them must not have hands on one slot."""
+    for one in found.undoing:
+        holder = one.state.lease.holder if one.state.lease else "its gate"
+        text = f"Rollout {one.id} of {one.version} is {one.state.phase}, but {holder} still works on it; ask again."
+        raise ConflictError(text, code="rollout_in_progress", about=one.id)
+
+
+def _others(new: NewRollout, found: Found, but: RolloutRecord | None) -> tuple[RolloutRecord, ...]:
+    """The unfinished rollouts that give way; refused where the plan or they do not."""
+    others = tuple(one for one in found.unfinished if but is None or one.id != but.id)
+    if not others:
+        return ()
+    first = others[0]
+    if new.plan.supersede is Supersede.QUEUE:
+        text = f"Rollout {first.id} of {first.version} is {first.state.phase}; ask again when it has ended."
+        raise ConflictError(text, code="queued_behind", about=first.id)
+    if new.plan.supersede is Supersede.REFUSE:
+        text = f"Rollout {first.id} of {first.version} is {first.state.phase}, and the plan says `supersede: refuse`."
+        raise ConflictError(text, code="rollout_in_progress", about=first.id)
+    for one in others:
+        if one.state.retirement_begun:
+            text = f"Rollout {one.id} of {one.version} is retiring the old version; ask again when it has ended."
+            raise ConflictError(text, code="rollout_in_progress", about=one.id)
+    return others
+
+
+def _slots(new: NewRollout, flag: FlagRecord | None) -> Slots:
+    """The slots as they stand when the rollout begins: its version is what the idle one will hold."""
+    kind = Kind(new.plan.kind.value)
+    if flag is None:
+        idle = _other_name(new.plan.kind, new.stable.name)
+        return Slots(stable=new.stable, idle=Slot(name=idle, version=new.version))
+    if flag.kind is not kind or flag.slots is None:
+        text = f"{flag.key} is a {flag.kind} flag; this plan is for a {kind} flag."
+        raise ConflictError(text, code="kind_differs")
+    stable, idle_slot = flag.slots.stable, flag.slots.idle
+    if kind is Kind.RELEASE and stable.name == "on":
+        raise ConflictError(f"{flag.key} is released: it is on for everybody, for good.", code="released")
+    if stable.name != new.stable.name:
+        text = f"The stable slot is {stable.name}, not {new.stable.name}: they have traded places. Read the flag again."
+        raise ConflictError(text, code="slots_changed")
+    if None not in (stable.version, new.stable.version) and stable.version != new.stable.version:
+        text = (
+            f"The record says that {stable.name} holds {stable.version}, the gate found {new.stable.version}. "
+            "Read the flag again, or correct its slots."
+        )
+        raise ConflictError(text, code="slots_changed")
+    held = replace(stable, version=stable.version or new.stable.version)
+    return Slots(stable=held, idle=replace(idle_slot, version=new.version))
+
+
+def _other_name(kind: FlagKind, stable: str) -> str:
+    """The idle slot of a flag that is not known yet."""
+    names = ("off", "on") if kind is FlagKind.RELEASE else _COLOURS
+    allowed = names[:1] if kind is FlagKind.RELEASE else names
+    if stable not in allowed:
+        text = f"a new {kind} flag's slots are {' and '.join(names)}; make the flag first to name them otherwise"
+        raise InvalidError.of("stable.name", stable, text)
+    return names[1] if stable == names[0] else names[0]
+
+
+def _request_problems(new: NewRollout) -> Iterator[Problem]:
+    for path, value in (("plan.flag", new.plan.flag), ("plan.environment", new.plan.environment)):
+        if not NAME.fullmatch(value):
+            yield Problem(path, repr(value[:80]), NAME_ALLOWED)
+    if not NAME.fullmatch(new.stable.name):
+        yield Problem("stable.name", repr(new.stable.name[:80]), NAME_ALLOWED)
+    for path, text, most in (("key", new.key, 300), ("version", new.version, 300), ("by", new.by, 300)):
+        if not 0 < len(text) <= most or not text.isprintable():
+            yield Problem(path, repr(text[:80]), f"1 to {most} printable characters")
+    for path, optional, most in (("sha", new.sha, 100), ("repository", new.repository, 300)):
+        if optional is not None and not 0 < len(optional) <= most:
+            yield Problem(path, repr(optional[:80]), f"1 to {most} characters")
+    if new.pull_request is not None and not 0 < new.pull_request < 2**31:
+        yield Problem("pull_request", str(new.pull_request), "a pull request's number")
+    if new.override is not None and not new.override.strip():
+        yield Problem("override", "''", "a reason")

@@ -1,0 +1,66 @@
+"""The Flask app: every route of the table, for any WSGI host and for tests. The loop answers the hot ones before it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from flagserver.errors import FlagServerError, TooLargeError
+from flagserver.services import Services
+from flagserver.views import ROUTES
+from flagserver.views.route import MOST_BODY, Call, Reply, Route, admit, answer, refused
+from flagserver.wire import encode
+
+
+def create_app(services: Services) -> Flask:
+    """The app over these services."""
+    app = Flask("flagserver", static_folder=None)
+    app.url_map.strict_slashes = False
+    for route in ROUTES:
+        path = route.path.replace("{", "<").replace("}", ">")
+        app.add_url_rule(
+            path, endpoint=f"{route.method} {route.path}", view_func=_view(services, route), methods=[route.method]
+        )
+    app.register_error_handler(HTTPException, _unrouted)
+    return app
+
+
+def _view(services: Services, route: Route) -> Callable[..., Response]:
+    def view(**params: str) -> Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        try:
+            if (request.content_length or 0) > MOST_BODY:
+                raise too_large()
+            caller = admit(services, route, headers, params)
+            body = request.stream.read(MOST_BODY + 1)
+            if len(body) > MOST_BODY:
+                raise too_large()
+        except FlagServerError as error:
+            return _response(refused(error))
+        call = Call(params=params, query=request.args.to_dict(), headers=headers, body=body, caller=caller)
+        return _response(answer(services, route, call))
+
+    return view
+
+
+def too_large() -> TooLargeError:
+    return TooLargeError(f"The body is larger than {MOST_BODY // 1024} KiB.")
+
+
+def _response(reply: Reply) -> Response:
+    response = Response(reply.body, status=reply.status, content_type=reply.type)
+    for name, value in reply.headers:
+        response.headers[name] = value
+    return response
+
+
+def _unrouted(error: Any) -> Response:
+    codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+    status = error.code or 500
+    message = {404: "There is nothing at this path.", 405: "This path has no such method."}
+    document = {"error": codes.get(status, "http"), "message": message.get(status, str(error.description))}
+    response = Response(encode(document), status=status, content_type="application/json")
+    if status == 405 and error.valid_methods:
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return response

@@ -1,0 +1,184 @@
+"""The event loop in front of Flask: answers the hot routes itself, lets long polls wait without a thread, and
+carries streams. Everything else goes to Flask in a pool of threads.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qsl
+
+from a2wsgi import WSGIMiddleware
+
+from flagserver import hub, wire
+from flagserver.app import create_app, too_large
+from flagserver.auth import Caller
+from flagserver.errors import FlagServerError, StoreGoneError, UnknownKeyError
+from flagserver.services import Services
+from flagserver.streams import Streams
+from flagserver.views import ROUTES
+from flagserver.views.rollouts import read_one, wish
+from flagserver.views.route import MOST_BODY, Call, Reply, Route, Served, admit, answer, refused, reply_with
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_READERS = 4
+
+
+class FrontDoor:
+    """The ASGI application."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._table = _table()
+        self._flask = WSGIMiddleware(
+            create_app(services),  # type: ignore[arg-type]
+            workers=services.settings.threads,
+        )
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="reader")
+        self.streams = Streams(services)
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """Let every stream and long poll go; called on the loop, once."""
+        self._closing.set()
+        self.streams.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        found = _find(self._table, scope["method"], scope["path"])
+        if found is None:
+            await self._flask(scope, receive, send)  # type: ignore[arg-type]
+            return
+        route, params = found
+        try:
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+            caller = await self._admit(route, headers, params)
+            body = await _body(receive, headers) if route.method == "POST" else b""
+        except FlagServerError as error:
+            await _send(send, refused(error))
+            return
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        call = Call(params=params, query=query, headers=headers, body=body, caller=caller)
+        if route.served is Served.STREAM:
+            await self.streams.serve(call, receive, send)
+        elif route.served is Served.LONG_POLL:
+            await _send(send, await self._long_poll(call))
+        else:
+            await _send(send, answer(self._services, route, call))
+
+    async def _admit(self, route: Route, headers: Mapping[str, str], params: Mapping[str, str]) -> Caller:
+        keyring = self._services.keyring
+        try:
+            return admit(self._services, route, headers, params)
+        except UnknownKeyError:
+            if not keyring.may_be_outdated:
+                raise
+        # Without the store the keys known so far stay good, and this one is not among them.
+        with contextlib.suppress(StoreGoneError):
+            await self._in_thread(keyring.refresh)
+        return admit(self._services, route, headers, params)
+
+    async def _long_poll(self, call: Call) -> Reply:
+        """Answer when the rollout's revision is another than the caller's, or when its wait is over."""
+        loop = asyncio.get_running_loop()
+        changed = asyncio.Event()
+        stop = self._services.hub.listen(
+            hub.rollout(call.params["id"]), partial(loop.call_soon_threadsafe, changed.set)
+        )
+        closing = asyncio.ensure_future(self._closing.wait())
+        try:
+            after, wait = wish(call)
+            ends = loop.time() + wait
+            while True:
+                changed.clear()
+                rollout = await self._in_thread(read_one, self._services.rollouts, call)
+                left = ends - loop.time()
+                if rollout.state.revision != after or left <= 0 or self._closing.is_set():
+                    return reply_with(wire.ROLLOUT, rollout)
+                waiting = asyncio.ensure_future(changed.wait())
+                await asyncio.wait((waiting, closing), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                waiting.cancel()
+        except FlagServerError as error:
+            return refused(error)
+        finally:
+            closing.cancel()
+            stop()
+
+    async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, function, *args)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                self._readers.shutdown(wait=False, cancel_futures=True)
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+_Table = Mapping[tuple[str, int], tuple[tuple[Route, tuple[str, ...]], ...]]
+
+
+def _table() -> _Table:
+    """The loop's own routes, by method and number of path segments."""
+    table: dict[tuple[str, int], tuple[tuple[Route, tuple[str, ...]], ...]] = {}
+    for route in ROUTES:
+        if route.served is not Served.THREAD:
+            segments = tuple(route.path.split("/")[1:])
+            name = (route.method, len(segments))
+            table[name] = (*table.get(name, ()), (route, segments))
+    return table
+
+
+def _find(table: _Table, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+    parts = path.split("/")[1:]
+    for route, segments in table.get((method, len(parts)), ()):
+        params: dict[str, str] = {}
+        for segment, part in zip(segments, parts, strict=True):
+            if segment[:1] == "{":
+                if not part:
+                    break
+                params[segment[1:-1]] = part
+            elif segment != part:
+                break
+        else:
+            return route, params
+    return None
+
+
+async def _body(receive: Receive, headers: Mapping[str, str]) -> bytes:
+    length = headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > MOST_BODY:
+        raise too_large()
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body", False) and len(body) <= MOST_BODY:
+        message = await receive()
+        body += message.get("body", b"")
+    if len(body) > MOST_BODY:
+        raise too_large()
+    return body
+
+
+async def _send(send: Send, reply: Reply) -> None:
+    headers = [
+        (b"content-type", reply.type.encode()),
+        (b"content-length", str(len(reply.body)).encode()),
+        *((name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers),
+    ]
+    if reply.status in (204, 304):
+        headers = headers[2:]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

@@ -1,0 +1,84 @@
+"""The keeper of the clock: wakes at the earliest deadline, has it applied, and keeps memory and store together.
+
+Starts with the process, so that what lapsed while no server ran is acted on at once. Any number of keepers may
+run on one database: a deadline is applied by the transaction that finds it due, once.
+"""
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from flagserver import hub
+from flagserver.errors import StoreGoneError
+from flagserver.live import Live
+from flagserver.rollouts import Rollouts
+from flagserver.store import Store
+
+PULSE = 1.0
+"""Seconds between looks at the store where no deadline is nearer: how fresh an idle server's memory is."""
+
+log = structlog.get_logger("flagserver.deadlines")
+
+
+class Steward:
+    """A thread that never lets a deadline pass unheard. ``also`` is read again at every look at the store."""
+
+    def __init__(
+        self, store: Store, live: Live, rollouts: Rollouts, listeners: hub.Hub, *, also: Callable[[], None]
+    ) -> None:
+        self._also = also
+        self._store = store
+        self._live = live
+        self._rollouts = rollouts
+        self._hub = listeners
+        self._wake = threading.Event()
+        self._ending = False
+        self._gone = False
+        self._thread = threading.Thread(target=self._run, name="steward", daemon=True)
+
+    def start(self) -> None:
+        self._stop_listening = self._hub.listen(hub.DEADLINES, self._wake.set)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; returns when it has ended."""
+        self._ending = True
+        self._wake.set()
+        self._thread.join(timeout=5)
+        self._stop_listening()
+
+    def turn(self) -> float:
+        """One look: apply what is due, publish what changed. Never raises for a database that is gone.
+
+        Returns:
+            Seconds until the next look is needed.
+        """
+        try:
+            following = self._rollouts.settle()
+            self._live.refresh()
+            self._also()
+        except StoreGoneError as error:
+            if not self._gone:
+                log.error("store_gone", why=error.message)
+            self._gone = True
+            self._live.narrow()
+            return PULSE / 2
+        if self._gone:
+            log.info("store_back")
+            self._gone = False
+        if following is None:
+            return PULSE
+        return min(PULSE, max(0.0, following - self._store.now()))
+
+    def _run(self) -> None:
+        while not self._ending:
+            self._wake.clear()
+            try:
+                pause = self.turn()
+            except Exception:
+                # Nobody else applies deadlines: whatever went wrong, look again.
+                log.exception("turn_failed")
+                pause = PULSE
+            if not self._ending:
+                self._wake.wait(pause)

@@ -1,0 +1,192 @@
+"""Flags as people write them: checked at the door, frozen while a ramp runs, served at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flagserver.admission import NAME, NAME_ALLOWED
+from flagserver.errors import ConflictError, InvalidError, NotFoundError, StoreGoneError
+from flagserver.live import Live
+from flagserver.publish import document, problems
+from flagserver.store import Store, Tx, flags, keys, rollouts
+from flagserver.store.flags import FlagRecord, Kind
+from flagserver.store.rollouts import RolloutRecord
+from rampgate.plan import Problem
+from rampgate.rollout import Slot, Slots
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A flag as it shall be; what is ``None`` stays as it is."""
+
+    kind: Kind | None = None
+    flag: Mapping[str, Any] | None = None
+    slots: Slots | None = None
+
+
+class Flags:
+    """The flags of all environments."""
+
+    def __init__(self, store: Store, live: Live) -> None:
+        self._store = store
+        self._live = live
+
+    def all_of(self, environment: str) -> list[Mapping[str, Any]]:
+        with self._store.read() as tx:
+            records, unfinished = flags.all_of(tx, environment), rollouts.unfinished(tx, environment)
+        return [_shown(one, _of(unfinished, one.key), self._store.now()) for one in records]
+
+    def read(self, environment: str, key: str) -> Mapping[str, Any]:
+        """The flag as the wire shows it.
+
+        Raises:
+            NotFoundError: there is no such flag.
+        """
+        with self._store.read() as tx:
+            record, unfinished = flags.load(tx, environment, key), rollouts.unfinished(tx, environment, key)
+        if record is None:
+            raise _not_found(environment, key)
+        return _shown(record, _of(unfinished, key), self._store.now())
+
+    def write(self, environment: str, key: str, change: Change, *, by: str) -> tuple[Mapping[str, Any], bool]:
+        """Make or replace a flag.
+
+        Returns:
+            The flag as the wire shows it, and whether it is new.
+
+        Raises:
+            InvalidError: everything that is wrong with it, at once.
+            ConflictError: a rollout holds the flag, and what shall change is frozen.
+        """
+        wrong = [
+            Problem(path, repr(name[:80]), NAME_ALLOWED)
+            for path, name in (("environment", environment), ("key", key))
+            if not NAME.fullmatch(name)
+        ]
+        if wrong:
+            raise InvalidError(problems=tuple(wrong))
+        with self._store.write() as tx:
+            before = flags.lock(tx, environment, key)
+            unfinished = rollouts.unfinished(tx, environment, key)
+            after = _changed(environment, key, before, change, tx.now)
+            if before is not None and unfinished and _frozen_part(before) != _frozen_part(after):
+                raise _in_rollout(key, unfinished[0])
+            flags.save(tx, after)
+            _note(tx, by, "flag.written", before, after)
+            now = tx.now
+        self._refresh()
+        return _shown(after, unfinished[0] if unfinished else None, now), before is None
+
+    def delete(self, environment: str, key: str, *, by: str) -> None:
+        """Delete the flag.
+
+        Raises:
+            NotFoundError: there is no such flag.
+            ConflictError: a rollout holds it.
+        """
+        with self._store.write() as tx:
+            before = flags.lock(tx, environment, key)
+            if before is None:
+                raise _not_found(environment, key)
+            if unfinished := rollouts.unfinished(tx, environment, key):
+                raise _in_rollout(key, unfinished[0])
+            flags.delete(tx, environment, key)
+            _note(tx, by, "flag.deleted", before, None)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        try:
+            self._live.refresh()
+        except StoreGoneError:
+            return  # The steward publishes it as soon as the store can be read.
+
+
+def _changed(environment: str, key: str, before: FlagRecord | None, change: Change, now: float) -> FlagRecord:
+    """The flag with the change applied; refused with every problem at once."""
+    kind = change.kind or (before.kind if before else None)
+    if kind is None:
+        kind = Kind.ROLLOUT if change.slots is not None else Kind.PLAIN
+    same_kind = before is not None and before.kind is kind
+    body = change.flag if change.flag is not None else (before.document if before and same_kind else None)
+    slots = change.slots or (before.slots if before and same_kind else None)
+    wrong: list[Problem] = []
+    if kind is Kind.PLAIN:
+        if change.slots is not None:
+            wrong.append(Problem("slots", "given", "nothing: a plain flag has no slots"))
+        slots = None
+    elif slots is None:
+        slots = _first_slots(kind)
+    else:
+        wrong += _slot_problems(kind, slots)
+    if body is None and kind is Kind.PLAIN:
+        wrong.append(Problem("flag", "nothing", "a flagd flag: state, variants, defaultVariant"))
+    elif not wrong:
+        names = (slots.stable.name, slots.idle.name) if slots is not None else None
+        wrong += problems(key, kind, body or {}, names)
+    if wrong:
+        raise InvalidError(problems=tuple(wrong))
+    return FlagRecord(
+        environment=environment, key=key, kind=kind, document=dict(body or {}), slots=slots, updated_at=now
+    )
+
+
+def _first_slots(kind: Kind) -> Slots:
+    stable, idle = ("off", "on") if kind is Kind.RELEASE else ("blue", "green")
+    return Slots(stable=Slot(name=stable), idle=Slot(name=idle))
+
+
+def _slot_problems(kind: Kind, slots: Slots) -> list[Problem]:
+    names = {"slots.stable.name": slots.stable.name, "slots.idle.name": slots.idle.name}
+    wrong = [Problem(path, repr(name[:80]), NAME_ALLOWED) for path, name in names.items() if not NAME.fullmatch(name)]
+    if slots.stable.name == slots.idle.name:
+        wrong.append(Problem("slots.idle.name", slots.idle.name, "another name than the stable slot's"))
+    if kind is Kind.RELEASE and {slots.stable.name, slots.idle.name} != {"off", "on"}:
+        wrong.append(Problem("slots", f"{slots.stable.name}, {slots.idle.name}", "off and on for a release flag"))
+    return wrong
+
+
+def _frozen_part(record: FlagRecord) -> object:
+    """What must not change while a ramp runs: where users are sent, not what they find there."""
+    state = record.document.get("state", "ENABLED")
+    return record.kind, record.slots, state, sorted(record.document.get("variants", {}))
+
+
+def _of(unfinished: tuple[RolloutRecord, ...], key: str) -> RolloutRecord | None:
+    return next((one for one in unfinished if one.plan.flag == key), None)
+
+
+def _shown(record: FlagRecord, rollout: RolloutRecord | None, now: float) -> Mapping[str, Any]:
+    slots = record.slots
+    return {
+        "key": record.key,
+        "kind": record.kind.value,
+        "flag": document(record, rollout, now),
+        "slots": None if slots is None else {"stable": _slot(slots.stable), "idle": _slot(slots.idle)},
+        "rollout": rollout.id if rollout else None,
+    }
+
+
+def _slot(slot: Slot) -> Mapping[str, Any]:
+    return {"name": slot.name, "version": slot.version}
+
+
+def _not_found(environment: str, key: str) -> NotFoundError:
+    return NotFoundError(f"There is no flag {key} in {environment}.", code="flag_not_found")
+
+
+def _in_rollout(key: str, record: RolloutRecord) -> ConflictError:
+    text = f"Rollout {record.id} holds {key} ({record.state.phase}): its slots and variants are frozen until it ends."
+    return ConflictError(text, code="flag_in_rollout", about=record.id)
+
+
+def _note(tx: Tx, by: str, action: str, before: FlagRecord | None, after: FlagRecord | None) -> None:
+    record = after or before
+    assert record is not None
+    keys.note(
+        tx, actor=by, action=action, environment=record.environment, subject=record.key,
+        before=_audited(before), after=_audited(after),
+    )  # fmt: skip
+
+
+def _audited(record: FlagRecord | None) -> Mapping[str, Any] | None:
+    return None if record is None else {"kind": record.kind.value, "flag": record.document, "slots": record.slots}

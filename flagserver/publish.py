@@ -1,0 +1,197 @@
+"""Flags, shares and leases become one immutable snapshot. Pure: no clock, no database, no listener.
+
+From memory a snapshot only ever narrows: a deadline that has passed since the store was read may take users back
+to stable before that is recorded, but none sends more users to a canary.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from flagserver.store.flags import FlagRecord, Kind
+from flagserver.store.rollouts import RolloutRecord
+from flagserver.wire import encode
+from rampgate.bucketing import BUCKETING
+from rampgate.evaluation import CompiledFlag, compile_flag
+from rampgate.flags import read
+from rampgate.machine import handle, share
+from rampgate.machine.state import Deadline, Phase
+from rampgate.plan import WHOLE, Problem
+
+HEARTBEAT = 15.0
+"""Seconds between heartbeats where no rollout asks for more."""
+
+FOREVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What was last read of one environment: its flags and its unfinished rollouts, newest first."""
+
+    environment: str
+    revision: int
+    flags_revision: int = 0
+    flags: tuple[FlagRecord, ...] = ()
+    rollouts: tuple[RolloutRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """One environment's snapshot. It holds until ``valid_until``, when a deadline passes that narrows a share.
+
+    ``changed`` says what differs from the snapshot before it, whose version is ``previous``.
+    """
+
+    environment: str
+    version: str
+    revision: int
+    flags: Mapping[str, Mapping[str, Any]]
+    rollouts: Mapping[str, Mapping[str, Any]]
+    body: bytes
+    heartbeat: float
+    valid_until: float
+    cut_off: bool
+    previous: str = ""
+    changed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
+    _compiled: dict[str, CompiledFlag] = field(default_factory=dict, repr=False, compare=False)
+
+    def compiled(self, key: str) -> CompiledFlag | None:
+        """The flag, ready to be evaluated; compiled when first asked for. ``None``: there is no such flag."""
+        found = self._compiled.get(key)
+        if found is None and key in self.flags:
+            flag = read({"flags": {key: self.flags[key]}}).flags.get(key)
+            if flag is not None:
+                found = self._compiled[key] = compile_flag(flag)
+        return found
+
+
+def publish(held: Held, now: float, *, cut_off: bool = False, before: Published | None = None) -> Published:
+    """The snapshot of an environment.
+
+    Args:
+        held: what was last read of it.
+        now: the moment, in seconds since the epoch, on the clock of the deadlines.
+        cut_off: the store cannot be read, so that what is held may be outdated.
+        before: the snapshot so far; what it has in common with the new one is kept.
+    """
+    ramping = _ramping(held)
+    flags = {one.key: document(one, ramping.get(one.key), now, cut_off=cut_off) for one in held.flags}
+    rollouts = {key: entry for key, record in sorted(ramping.items()) if (entry := _entry(record)) is not None}
+    said = {"environment": held.environment, "bucketing": BUCKETING, "flags": flags, "rollouts": rollouts}
+    version = blake2b(encode(said), digest_size=12).hexdigest()
+    later = [due.at for record in ramping.values() for due in record.state.deadlines.values() if due.at > now]
+    kept = (
+        {}
+        if before is None
+        else {key: one for key, one in before._compiled.items() if before.flags[key] == flags.get(key)}
+    )
+    old: Mapping[str, Mapping[str, Any]] = {} if before is None else before.flags
+    return Published(
+        environment=held.environment,
+        version=version,
+        revision=held.revision,
+        flags=flags,
+        rollouts=rollouts,
+        body=encode({"version": version, **said}),
+        heartbeat=min([HEARTBEAT, *(entry["heartbeat"] for entry in rollouts.values())]),
+        valid_until=min(later, default=FOREVER),
+        cut_off=cut_off,
+        previous=before.version if before else "",
+        changed={key: flag for key, flag in flags.items() if old.get(key) != flag},
+        removed=tuple(key for key in old if key not in flags),
+        _compiled=kept,
+    )
+
+
+def document(flag: FlagRecord, record: RolloutRecord | None, now: float, *, cut_off: bool = False) -> dict[str, Any]:
+    """The flag as an ordinary flagd flag: a ramp is a `fractional` by user, the canary's share first."""
+    if flag.kind is Kind.PLAIN or flag.slots is None:
+        return flag.document
+    slots = flag.slots
+    written = {"state": "ENABLED", "variants": default_variants(flag.kind, slots.stable.name, slots.idle.name)}
+    written |= flag.document
+    stable, canary, part = slots.stable.name, slots.idle.name, 0
+    if record is not None:
+        stable, canary, part = record.stable.name, record.canary.name, served_share(record, now, cut_off=cut_off)
+    written["defaultVariant"] = canary if part >= WHOLE else stable
+    if record is not None and 0 < part < WHOLE:
+        # The canary's entry comes first: a larger share keeps everybody who was in the smaller one.
+        user = {"cat": [salt(record), {"var": "targetingKey"}]}
+        written["targeting"] = {"fractional": [user, [canary, part], [stable, WHOLE - part]]}
+    return written
+
+
+def salt(record: RolloutRecord) -> str:
+    """What shuffles the users of this rollout, so that not always the same ones go first."""
+    return f"{record.id}:"
+
+
+def default_variants(kind: Kind, stable: str, idle: str) -> dict[str, Any]:
+    """The variants of a flag whose document names none."""
+    if kind is Kind.RELEASE:
+        return {"off": False, "on": True}
+    return {name: name for name in sorted((stable, idle))}
+
+
+def served_share(record: RolloutRecord, now: float, *, cut_off: bool = False) -> int:
+    """The canary's share that may be served now from what is held: never more than the state says."""
+    state = record.state
+    said = share(record.plan, state)
+    if said == 0 or state.retirement_begun:
+        return said
+    due = [name for name, one in state.deadlines.items() if one.at <= now]
+    if not due:
+        return said
+    if cut_off:
+        # Once its delay is over the old version may be gone, and nobody here would know.
+        return said if Deadline.RETIRE in due else 0
+    after = handle(record.plan, state, None, now)[-1][1].state
+    return said if after.retirement_begun else min(said, share(record.plan, after))
+
+
+def problems(key: str, kind: Kind, body: Mapping[str, Any], slots: tuple[str, str] | None) -> tuple[Problem, ...]:
+    """Everything that is wrong with a flag's document, by flagd's rules and ours; paths start at ``flag``."""
+    found: list[Problem] = []
+    written = dict(body)
+    if slots is not None:
+        for name in ("targeting", "defaultVariant"):
+            if name in body:
+                found.append(Problem(f"flag.{name}", "given", f"nothing: the server writes it for a {kind} flag"))
+                del written[name]
+        wanted = default_variants(kind, *slots)
+        variants = written.setdefault("variants", wanted)
+        written.setdefault("state", "ENABLED")
+        if isinstance(variants, dict) and set(variants) != set(wanted):
+            names = ", ".join(wanted)
+            found.append(Problem("flag.variants", ", ".join(map(str, variants)), f"exactly the slots: {names}"))
+    prefix = f"flags.{key}"
+    for one in read({"flags": {key: written}}).problems:
+        path = "flag" + one.path.removeprefix(prefix) if one.path.startswith(prefix) else one.path
+        found.append(Problem(path, one.value, one.allowed, one.hint))
+    return tuple(found)
+
+
+def _ramping(held: Held) -> dict[str, RolloutRecord]:
+    """The rollout that says where each flag's users go: the one that holds the flag, else the newest reverting."""
+    chosen: dict[str, RolloutRecord] = {}
+    for record in held.rollouts:
+        there = chosen.get(record.plan.flag)
+        if there is None or (there.state.phase is Phase.REVERTING and record.state.phase is not Phase.REVERTING):
+            chosen[record.plan.flag] = record
+    return chosen
+
+
+def _entry(record: RolloutRecord) -> dict[str, Any] | None:
+    if record.state.retirement_begun:
+        return None
+    return {
+        "rollout": record.id,
+        "attempt": record.state.attempt,
+        "stable": record.stable.name,
+        "canary": record.canary.name,
+        "staleAfter": record.plan.stale_after,
+        "poll": record.plan.poll,
+        "heartbeat": record.plan.heartbeat,
+    }

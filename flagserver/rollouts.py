@@ -1,0 +1,333 @@
+"""Every change of a rollout, through one door: load, apply due deadlines, decide, save, publish.
+
+One transaction each; what it did is in memory and on its way to clients before the caller has the answer.
+"""
+
+import secrets
+from dataclasses import replace
+from typing import assert_never
+
+import structlog
+
+from flagserver import hub
+from flagserver.admission import Found, Resume, Same, Start, admit
+from flagserver.errors import ConflictError, NotAllowedError, NotFoundError, StoreGoneError
+from flagserver.live import Live
+from flagserver.store import Store, Tx, flags, keys, rollouts
+from flagserver.store.flags import FlagRecord, Kind
+from flagserver.store.rollouts import RolloutRecord, Wanted
+from rampgate.machine import begin, handle, next_deadline
+from rampgate.machine.events import (
+    CarriedOut,
+    Created,
+    DeadlinePassed,
+    Event,
+    Locked,
+    Resumed,
+    Superseded,
+    Told,
+    Unlocked,
+)
+from rampgate.machine.state import REFUSE_VERSION, ActionKind, State, Transition
+from rampgate.rollout import Answer, Entry, NewRollout, Posted, Rollout, Slot, Slots
+
+CLOCK = "clock"
+"""The actor of passed deadlines."""
+
+_OURS = (Created, DeadlinePassed, Superseded, Locked, Unlocked)
+"""Events that only the server says."""
+
+log = structlog.get_logger("flagserver.rollouts")
+
+
+class Rollouts:
+    """The rollouts of all environments."""
+
+    def __init__(self, store: Store, live: Live, listeners: hub.Hub) -> None:
+        self._store = store
+        self._live = live
+        self._hub = listeners
+
+    def create(self, new: NewRollout, actor: str) -> tuple[Rollout, bool]:
+        """Create the rollout that is asked for, or find or resume the one that serves instead.
+
+        Returns:
+            The rollout, and whether it is a new one.
+
+        Raises:
+            InvalidError: the plan or the request has problems.
+            ConflictError: what is there stands in its way; the code says what.
+            StoreGoneError: the database cannot be used.
+        """
+        touched: list[str] = []
+        refusal: ConflictError | None = None
+        with self._store.write() as tx:
+            try:
+                record, is_new = self._create(tx, new, actor, touched)
+            except ConflictError as error:
+                # Deadlines that were due stay applied, although the request is refused.
+                refusal = error
+        self._committed(touched)
+        if refusal is not None:
+            raise refusal
+        return record.rollout(tx.now), is_new
+
+    def apply(self, rollout_id: str, posted: Posted, actor: str) -> Answer:
+        """Apply an event; the same event id again changes nothing and has the first answer.
+
+        Raises:
+            NotAllowedError: the event is one that only the server says.
+            NotFoundError: there is no such rollout.
+            StoreGoneError: the database cannot be used.
+        """
+        if isinstance(posted.event, _OURS):
+            raise NotAllowedError(f"Only the server says `{posted.event.type}`.", code="event_not_yours")
+        touched: list[str] = []
+        with self._store.write() as tx:
+            record = self._locked(tx, rollout_id)
+            kept = rollouts.kept_answer(tx, rollout_id, posted.id)
+            if kept is not None:
+                shown = record.rollout(kept.at, kept.state)
+                return Answer(
+                    verb=kept.verb, rollout=shown, because=kept.because, actions=kept.actions, refusal=kept.refusal
+                )
+            record, last = self._advance(tx, record, posted.event, actor, touched, posted.id)
+            now = tx.now
+        self._committed(touched)
+        assert last is not None
+        return Answer(
+            verb=last.verb, rollout=record.rollout(now), because=last.because, actions=last.actions,
+            refusal=last.refusal,
+        )  # fmt: skip
+
+    def read(self, rollout_id: str) -> Rollout:
+        """The rollout as it stands: no deadline that is due is left unapplied.
+
+        Raises:
+            NotFoundError: there is no such rollout.
+            StoreGoneError: the database cannot be used.
+        """
+        with self._store.read() as tx:
+            record = rollouts.load(tx, rollout_id)
+        if record is None:
+            raise NotFoundError(f"There is no rollout {rollout_id}.", code="rollout_not_found")
+        if _is_due(record, self._store.now()):
+            record = self._settle_one(rollout_id) or record
+        return record.rollout(self._store.now())
+
+    def find(self, wanted: Wanted) -> tuple[Rollout, ...]:
+        """The rollouts that are as wanted, newest first, with every due deadline applied."""
+        self.settle()
+        with self._store.read() as tx:
+            found = rollouts.find(tx, wanted)
+        now = self._store.now()
+        return tuple(record.rollout(now) for record in found)
+
+    def history(self, rollout_id: str, after: int = 0, limit: int = 100) -> tuple[Entry, ...]:
+        """What happened to the rollout after this entry, oldest first."""
+        with self._store.read() as tx:
+            return rollouts.history(tx, rollout_id, after, limit)
+
+    def settle(self) -> float | None:
+        """Apply every deadline that is due.
+
+        Returns:
+            When the next one is, in seconds since the epoch; ``None``: none runs.
+
+        Raises:
+            StoreGoneError: the database cannot be used.
+        """
+        with self._store.read() as tx:
+            due = rollouts.due(tx, self._store.now())
+            following = rollouts.next_due(tx)
+        if not due:
+            return following
+        for rollout_id in due:
+            self._settle_one(rollout_id)
+        with self._store.read() as tx:
+            return rollouts.next_due(tx)
+
+    def _settle_one(self, rollout_id: str) -> RolloutRecord | None:
+        touched: list[str] = []
+        with self._store.write() as tx:
+            record = self._locked(tx, rollout_id)
+            record, _ = self._advance(tx, record, None, CLOCK, touched)
+        self._committed(touched)
+        return record
+
+    def _locked(self, tx: Tx, rollout_id: str) -> RolloutRecord:
+        record = rollouts.load(tx, rollout_id)
+        if record is not None:
+            # Always the flag first: whoever creates or changes a rollout of it waits here.
+            flags.lock(tx, record.plan.environment, record.plan.flag)
+            record = rollouts.load(tx, rollout_id)
+        if record is None:
+            raise NotFoundError(f"There is no rollout {rollout_id}.", code="rollout_not_found")
+        return record
+
+    def _create(self, tx: Tx, new: NewRollout, actor: str, touched: list[str]) -> tuple[RolloutRecord, bool]:
+        environment, key = new.plan.environment, new.plan.flag
+        flags.lock(tx, environment, key)
+        for record in rollouts.unfinished(tx, environment, key):
+            self._advance(tx, record, None, CLOCK, touched)
+        found = Found(
+            flag=flags.load(tx, environment, key),
+            by_key=rollouts.by_key(tx, environment, key, new.key),
+            of_version=rollouts.last_of_version(tx, environment, key, new.version),
+            unfinished=rollouts.unfinished(tx, environment, key),
+            undoing=rollouts.undoing(tx, environment, key),
+        )
+        match admit(new, found):
+            case Same(record=record):
+                return record, False
+            case Resume() as resume:
+                return self._resume(tx, new, resume, actor, touched), False
+            case Start() as start:
+                return self._start(tx, new, start, found.flag, actor, touched), True
+            case other:
+                assert_never(other)
+
+    def _start(
+        self, tx: Tx, new: NewRollout, start: Start, flag: FlagRecord | None, actor: str, touched: list[str]
+    ) -> RolloutRecord:
+        rollout_id = f"ro_{secrets.token_hex(8)}"
+        self._supersede(tx, start.supersedes, rollout_id, new, touched)
+        kind = Kind(new.plan.kind.value)
+        flag = flag or FlagRecord(
+            environment=new.plan.environment, key=new.plan.flag, kind=kind, document={}, slots=None, updated_at=tx.now
+        )
+        flags.save(tx, replace(flag, slots=start.slots))
+        event = Created(baseline=new.baseline, by=new.by)
+        transition = begin(new.plan, event, tx.now)
+        record = RolloutRecord(
+            id=rollout_id, key=new.key, plan=new.plan, version=new.version, canary=start.slots.idle,
+            stable=start.slots.stable, state=transition.state, by=new.by, created_at=tx.now, attempt_at=tx.now,
+            updated_at=tx.now, sha=new.sha, repository=new.repository, pull_request=new.pull_request,
+            run_url=new.run_url, config=new.config,
+        )  # fmt: skip
+        rollouts.insert(tx, record)
+        rollouts.append(tx, record, [(event, transition)], actor=actor, clock=CLOCK)
+        _note(tx, record, actor, "rollout.created", new.override)
+        touched.append(rollout_id)
+        return record
+
+    def _resume(self, tx: Tx, new: NewRollout, resume: Resume, actor: str, touched: list[str]) -> RolloutRecord:
+        record = resume.record
+        self._supersede(tx, resume.supersedes, record.id, new, touched)
+        flag = flags.load(tx, record.plan.environment, record.plan.flag)
+        assert flag is not None
+        assert flag.slots is not None
+        held = flag.slots.idle.version == record.version
+        # Another version may have been in the slot meanwhile: then it is deployed anew.
+        state = record.state if held else replace(record.state, deployed=False)
+        record = replace(
+            record, key=new.key, plan=new.plan, state=state, by=new.by, sha=new.sha or record.sha,
+            repository=new.repository or record.repository, run_url=new.run_url or record.run_url,
+            pull_request=new.pull_request or record.pull_request, config=new.config, superseded_by=None,
+        )  # fmt: skip
+        idle = replace(flag.slots.idle, version=record.version)
+        flags.save(tx, replace(flag, slots=replace(flag.slots, idle=idle)))
+        record, last = self._advance(tx, record, Resumed(by=new.by, baseline=new.baseline), actor, touched)
+        assert last is not None
+        if last.refusal is not None:
+            raise ConflictError(last.refusal.text, code="rollout_in_progress", about=record.id)
+        _note(tx, record, actor, "rollout.resumed", new.override)
+        return record
+
+    def _supersede(
+        self, tx: Tx, others: tuple[RolloutRecord, ...], by: str, new: NewRollout, touched: list[str]
+    ) -> None:
+        for one in others:
+            event = Superseded(by=f"the rollout of {new.version}")
+            self._advance(tx, replace(one, superseded_by=by), event, new.by, touched)
+
+    def _advance(
+        self,
+        tx: Tx,
+        record: RolloutRecord,
+        event: Event | None,
+        actor: str,
+        touched: list[str],
+        event_id: str | None = None,
+    ) -> tuple[RolloutRecord, Transition | None]:
+        """Apply what is due and then the event; nothing is written where nothing happened."""
+        # A database's clock can step back; a rollout's never does.
+        now = max(tx.now, record.updated_at)
+        happened = handle(record.plan, record.state, event, now)
+        if not happened:
+            return record, None
+        state = record.state
+        refuses = record.refuses_version
+        for said, transition in happened:
+            self._move_slots(tx, record, said, state, transition)
+            state = transition.state
+            refuses = refuses or state.reason in REFUSE_VERSION
+            _log(record, said, transition, actor if said is event else CLOCK)
+        attempt_at = now if state.attempt != record.state.attempt else record.attempt_at
+        saved = replace(record, state=state, refuses_version=refuses, updated_at=now, attempt_at=attempt_at)
+        rollouts.update(tx, saved)
+        rollouts.append(
+            tx, saved, happened, actor=actor if event is not None else CLOCK, clock=CLOCK, event_id=event_id
+        )
+        if isinstance(event, Told):
+            _note(tx, saved, actor, f"rollout.{event.order}", event.text or None, by=event.by)
+        flags.touch(tx, record.plan.environment)
+        touched.append(record.id)
+        return saved, happened[-1][1]
+
+    def _move_slots(self, tx: Tx, record: RolloutRecord, event: Event, before: State, transition: Transition) -> None:
+        retired = transition.state.retirement_begun and not before.retirement_begun
+        if not retired and not isinstance(event, CarriedOut):
+            return
+        flag = flags.load(tx, record.plan.environment, record.plan.flag)
+        if flag is None or flag.slots is None:
+            return
+        moved = slots_after(flag.slots, record, event, before, transition)
+        if moved != flag.slots:
+            flags.save(tx, replace(flag, slots=moved))
+
+    def _committed(self, touched: list[str]) -> None:
+        if not touched:
+            return
+        try:
+            self._live.refresh()
+        except StoreGoneError:
+            log.warning("published_later", why="the store could be written but not read")
+        for rollout_id in touched:
+            self._hub.tell(hub.rollout(rollout_id))
+        self._hub.tell(hub.DEADLINES)
+
+
+def slots_after(slots: Slots, record: RolloutRecord, event: Event, before: State, transition: Transition) -> Slots:
+    """A flag's slots after an event: traded once the old version retires, a slot emptied once it was taken away."""
+    if transition.state.retirement_begun and not before.retirement_begun and slots.stable.name == record.stable.name:
+        slots = Slots(stable=record.canary, idle=Slot(name=record.stable.name, version=record.stable.version))
+    if not isinstance(event, CarriedOut) or transition.refusal is not None:
+        return slots
+    kind = next((one.kind for one in before.actions if one.number == event.action), None)
+    gone = {ActionKind.UNDO: record.canary, ActionKind.RETIRE: record.stable}.get(kind) if kind else None
+    return replace(slots, idle=replace(slots.idle, version=None)) if slots.idle == gone else slots
+
+
+def _is_due(record: RolloutRecord, now: float) -> bool:
+    deadline = next_deadline(record.state)
+    return deadline is not None and deadline[1].at <= now
+
+
+def _note(tx: Tx, record: RolloutRecord, actor: str, action: str, why: str | None, *, by: str | None = None) -> None:
+    state = record.state
+    keys.note(
+        tx, actor=f"{actor} for {by}" if by else actor, action=action, environment=record.plan.environment,
+        subject=record.id, why=why,
+        after={"flag": record.plan.flag, "version": record.version, "phase": state.phase, "step": state.step},
+    )  # fmt: skip
+
+
+def _log(record: RolloutRecord, event: Event, transition: Transition, actor: str) -> None:
+    state = transition.state
+    log.info(
+        event.type, rollout=record.id, flag=record.plan.flag, environment=record.plan.environment, actor=actor,
+        verb=transition.verb.value, phase=state.phase.value, step=state.step, revision=state.revision,
+        because=[one.reason.value for one in transition.because],
+        refused=transition.refusal.refused.value if transition.refusal else None,
+    )  # fmt: skip

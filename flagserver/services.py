@@ -1,0 +1,68 @@
+"""Everything that runs inside one server, put together once. Routes get it as a value; nothing is global."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flagserver.auth import Keyring
+from flagserver.deadlines import Steward
+from flagserver.flags import Flags
+from flagserver.hub import Hub
+from flagserver.live import Live
+from flagserver.meters import Meters
+from flagserver.rollouts import Rollouts
+from flagserver.settings import Settings
+from flagserver.store import Store
+from flagserver.telemetry import Counting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The parts of a running server."""
+
+    settings: Settings
+    store: Store
+    hub: Hub
+    live: Live
+    keyring: Keyring
+    flags: Flags
+    rollouts: Rollouts
+    counting: Counting
+    steward: Steward
+    meters: Meters
+
+    def start(self) -> None:
+        """Act on what lapsed while no server ran, then keep the clock."""
+        self.keyring.refresh()
+        self.steward.turn()
+        self.steward.start()
+
+    def stop(self) -> None:
+        self.steward.stop()
+        self.store.close()
+
+
+def assemble(settings: Settings, *, clock: Callable[[], float] | None = None) -> Services:
+    """Put a server together: the database is migrated and read, nothing runs yet.
+
+    Args:
+        settings: how it runs.
+        clock: seconds since the epoch, for tests.
+
+    Raises:
+        SettingsError: the settings name no usable database or admin key.
+        StoreGoneError: the database cannot be reached.
+    """
+    store = Store(settings.database_url, clock=clock)
+    store.migrate()
+    store.set_clock()
+    listeners = Hub()
+    meters = Meters()
+    live = Live(store, listeners)
+    rollouts = Rollouts(store, live, listeners)
+    keyring = Keyring(store, settings.admin_key)
+    steward = Steward(store, live, rollouts, listeners, also=keyring.refresh)
+    return Services(
+        settings=settings, store=store, hub=listeners, live=live, keyring=keyring, rollouts=rollouts,
+        flags=Flags(store, live),
+        counting=Counting(store), steward=steward, meters=meters,
+    )  # fmt: skip

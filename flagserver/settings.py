@@ -1,0 +1,106 @@
+"""The server's settings, from ``FLAGSERVER_*``: read once, all problems at once. Knows no other source."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import TypeVar
+
+from flagserver.errors import SettingsError
+from rampgate.plan import Problem
+
+PREFIX = "FLAGSERVER_"
+Word = TypeVar("Word", bound=StrEnum)
+
+
+class LogForm(StrEnum):
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How one server runs. ``port`` 0 takes a free one; ``max_streams`` bounds open change streams."""
+
+    database_url: str = "sqlite:///flagserver.db"
+    admin_key: str | None = field(default=None, repr=False)
+    host: str = "127.0.0.1"
+    port: int = 8080
+    log: LogForm = LogForm.CONSOLE
+    log_level: LogLevel = LogLevel.INFO
+    threads: int = 8
+    max_streams: int = 10_000
+
+
+SETTINGS: Mapping[str, str] = {
+    "FLAGSERVER_DATABASE_URL": "Where rollouts and flags are kept: sqlite:///file or postgresql://user@host/name.",
+    "FLAGSERVER_ADMIN_KEY": "An admin key, or a secret of at least 32 characters; never stored.",
+    "FLAGSERVER_LISTEN": "Address and port, as 127.0.0.1:8080; port 0 takes a free one and says which.",
+    "FLAGSERVER_LOG": "Form of the log: console or json.",
+    "FLAGSERVER_LOG_LEVEL": "What is logged: debug, info, warning or error.",
+    "FLAGSERVER_THREADS": "Threads for requests that use the database: 1 to 64.",
+    "FLAGSERVER_MAX_STREAMS": "Change streams open at once: 1 to 100000.",
+}
+"""Every setting and what it does."""
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: everything that is wrong with them, at once.
+    """
+    wrong: list[Problem] = []
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in SETTINGS:
+            near = get_close_matches(name, SETTINGS, n=1, cutoff=0.5)
+            wrong.append(Problem(name, "set", "one of " + ", ".join(SETTINGS), near[0] if near else None))
+    listen = environ.get("FLAGSERVER_LISTEN", "127.0.0.1:8080")
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        wrong.append(Problem("FLAGSERVER_LISTEN", repr(listen), "address:port, as 127.0.0.1:8080"))
+        port = "0"
+    read = _Reader(environ, wrong)
+    settings = Settings(
+        database_url=environ.get("FLAGSERVER_DATABASE_URL") or Settings().database_url,
+        admin_key=environ.get("FLAGSERVER_ADMIN_KEY"),
+        host=host.strip("[]"),
+        port=int(port),
+        log=read.word("FLAGSERVER_LOG", LogForm, LogForm.CONSOLE),
+        log_level=read.word("FLAGSERVER_LOG_LEVEL", LogLevel, LogLevel.INFO),
+        threads=read.number("FLAGSERVER_THREADS", 8, 1, 64),
+        max_streams=read.number("FLAGSERVER_MAX_STREAMS", 10_000, 1, 100_000),
+    )
+    if wrong:
+        raise SettingsError("\n".join(str(one) for one in wrong), problems=tuple(wrong))
+    return settings
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    environ: Mapping[str, str]
+    wrong: list[Problem]
+
+    def number(self, name: str, default: int, least: int, most: int) -> int:
+        text = self.environ.get(name, str(default))
+        if text.isdecimal() and least <= int(text) <= most:
+            return int(text)
+        self.wrong.append(Problem(name, repr(text), f"a number from {least} to {most}"))
+        return default
+
+    def word(self, name: str, words: Callable[[str], Word], default: Word) -> Word:
+        text = self.environ.get(name, default.value)
+        try:
+            return words(text)
+        except ValueError:
+            allowed = [one.value for one in type(default)]
+            near = get_close_matches(text, allowed, n=1)
+            self.wrong.append(Problem(name, repr(text), "one of " + ", ".join(allowed), near[0] if near else None))
+            return default

@@ -1,0 +1,253 @@
+"""Rollouts and their history as kept. Decides nothing: `flagserver.rollouts` does, by the state machine."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from flagserver import wire
+from flagserver.store.engine import Tx
+from flagserver.store.tables import rollout_events, rollouts
+from rampgate.machine import next_deadline, share
+from rampgate.machine.events import Event
+from rampgate.machine.state import REFUSE_VERSION, Action, Because, Phase, Refusal, State, Transition, Verb
+from rampgate.plan import RolloutPlan
+from rampgate.rollout import Entry, Rollout, Slot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutRecord:
+    """One rollout's row. ``attempt_at`` is when its attempt began; ``number`` orders rollouts by age."""
+
+    id: str
+    number: int = 0
+    key: str
+    plan: RolloutPlan
+    version: str
+    canary: Slot
+    stable: Slot
+    state: State
+    by: str
+    created_at: float
+    attempt_at: float
+    updated_at: float
+    sha: str | None = None
+    repository: str | None = None
+    pull_request: int | None = None
+    run_url: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    superseded_by: str | None = None
+    refuses_version: bool = False
+
+    def rollout(self, now: float, state: State | None = None) -> Rollout:
+        """The rollout as the wire shows it, in this state or its own."""
+        state = state or self.state
+        return Rollout(
+            id=self.id, key=self.key, plan=self.plan, version=self.version, canary=self.canary, stable=self.stable,
+            state=state, share=share(self.plan, state), created_at=self.created_at, now=now, by=self.by, sha=self.sha,
+            repository=self.repository, pull_request=self.pull_request, run_url=self.run_url, config=self.config,
+            superseded_by=self.superseded_by,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """The first answer to an event id, for whoever sends it again."""
+
+    at: float
+    verb: Verb
+    because: tuple[Because, ...]
+    actions: tuple[Action, ...]
+    refusal: Refusal | None
+    state: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which rollouts a list asks for; ``None`` asks for any."""
+
+    environment: str | None = None
+    flag: str | None = None
+    repository: str | None = None
+    pull_request: int | None = None
+    sha: str | None = None
+    active: bool | None = None
+    needs_hands: bool | None = None
+    limit: int = 50
+
+
+def load(tx: Tx, rollout_id: str) -> RolloutRecord | None:
+    return _first(tx, sa.select(rollouts).where(rollouts.c.id == rollout_id))
+
+
+def by_key(tx: Tx, environment: str, flag: str, key: str) -> RolloutRecord | None:
+    return _first(tx, _of_flag(environment, flag).where(rollouts.c.key == key))
+
+
+def last_of_version(tx: Tx, environment: str, flag: str, version: str) -> RolloutRecord | None:
+    """The newest rollout of this version."""
+    return _first(tx, _of_flag(environment, flag).where(rollouts.c.version == version))
+
+
+def unfinished(tx: Tx, environment: str, flag: str | None = None) -> tuple[RolloutRecord, ...]:
+    """Rollouts that have not ended, newest first."""
+    statement = sa.select(rollouts).where(rollouts.c.environment == environment, rollouts.c.active.is_(True))
+    if flag is not None:
+        statement = statement.where(rollouts.c.flag == flag)
+    return tuple(_record(row) for row in tx.all(statement.order_by(rollouts.c.number.desc())))
+
+
+def undoing(tx: Tx, environment: str, flag: str) -> tuple[RolloutRecord, ...]:
+    """Rollouts that have ended, but whose lease holder is still at work on what is left."""
+    ended = sa.select(rollouts).where(
+        rollouts.c.environment == environment,
+        rollouts.c.flag == flag,
+        rollouts.c.active.is_(False),
+        rollouts.c.next_deadline.is_not(None),
+    )
+    return tuple(_record(row) for row in tx.all(ended))
+
+
+def due(tx: Tx, moment: float) -> tuple[str, ...]:
+    """Ids of the rollouts with a deadline that is due, the oldest deadline first."""
+    statement = sa.select(rollouts.c.id).where(rollouts.c.next_deadline <= moment).order_by(rollouts.c.next_deadline)
+    return tuple(row[0] for row in tx.all(statement))
+
+
+def next_due(tx: Tx) -> float | None:
+    """The earliest deadline of all rollouts."""
+    row = tx.one(sa.select(sa.func.min(rollouts.c.next_deadline)))
+    return None if row is None else row[0]
+
+
+def find(tx: Tx, wanted: Wanted) -> tuple[RolloutRecord, ...]:
+    """Rollouts that are as wanted, newest first."""
+    statement = sa.select(rollouts).order_by(rollouts.c.number.desc()).limit(wanted.limit)
+    for name in ("environment", "flag", "repository", "pull_request", "sha", "active", "needs_hands"):
+        value = getattr(wanted, name)
+        if value is not None:
+            statement = statement.where(rollouts.c[name] == value)
+    return tuple(_record(row) for row in tx.all(statement))
+
+
+def insert(tx: Tx, record: RolloutRecord) -> None:
+    tx.run(sa.insert(rollouts).values(id=record.id, created_at=record.created_at, **_values(record)))
+
+
+def update(tx: Tx, record: RolloutRecord) -> None:
+    tx.run(sa.update(rollouts).where(rollouts.c.id == record.id).values(_values(record)))
+
+
+def append(
+    tx: Tx,
+    record: RolloutRecord,
+    happened: Sequence[tuple[Event, Transition]],
+    *,
+    actor: str,
+    clock: str,
+    event_id: str | None = None,
+) -> None:
+    """Write history: every event but the last is a deadline's, said by ``clock``; the last one is ``actor``'s."""
+    last = sa.select(sa.func.coalesce(sa.func.max(rollout_events.c.number), 0))
+    number = tx.run(last.where(rollout_events.c.rollout == record.id)).scalar_one()
+    for index, (event, transition) in enumerate(happened, start=1):
+        final = index == len(happened)
+        state = transition.state
+        tx.run(
+            sa.insert(rollout_events).values(
+                rollout=record.id, number=number + index, event_id=event_id if final else None, at=tx.now,
+                actor=actor if final else clock, event=wire.text(wire.EVENT, event), verb=transition.verb.value,
+                phase=state.phase.value, step=state.step, share=share(record.plan, state), revision=state.revision,
+                attempt=state.attempt, because=wire.text(wire.BECAUSE, transition.because),
+                actions=wire.text(wire.ACTIONS, transition.actions),
+                refusal=wire.text(wire.REFUSAL, transition.refusal) if transition.refusal else None,
+                state=wire.text(wire.STATE, state) if final and event_id is not None else None,
+            )
+        )  # fmt: skip
+
+
+def kept_answer(tx: Tx, rollout_id: str, event_id: str) -> Kept | None:
+    """What this event id was answered the first time."""
+    found = sa.select(rollout_events).where(
+        rollout_events.c.rollout == rollout_id, rollout_events.c.event_id == event_id
+    )
+    row = tx.one(found)
+    if row is None:
+        return None
+    return Kept(
+        at=row.at,
+        verb=Verb(row.verb),
+        because=wire.BECAUSE.validate_json(row.because),
+        actions=wire.ACTIONS.validate_json(row.actions),
+        refusal=wire.REFUSAL.validate_json(row.refusal) if row.refusal else None,
+        state=wire.STATE.validate_json(row.state),
+    )
+
+
+def history(tx: Tx, rollout_id: str, after: int, limit: int) -> tuple[Entry, ...]:
+    """The entries after this number, oldest first."""
+    statement = sa.select(rollout_events).where(rollout_events.c.rollout == rollout_id, rollout_events.c.number > after)
+    return tuple(_entry(row) for row in tx.all(statement.order_by(rollout_events.c.number).limit(limit)))
+
+
+def _of_flag(environment: str, flag: str) -> sa.Select[Any]:
+    statement = sa.select(rollouts).where(rollouts.c.environment == environment, rollouts.c.flag == flag)
+    return statement.order_by(rollouts.c.number.desc()).limit(1)
+
+
+def _values(record: RolloutRecord) -> dict[str, Any]:
+    state = record.state
+    deadline = next_deadline(state)
+    return {
+        "environment": record.plan.environment,
+        "flag": record.plan.flag,
+        "key": record.key,
+        "version": record.version,
+        "plan": wire.text(wire.PLAN, record.plan),
+        "canary_name": record.canary.name,
+        "stable_name": record.stable.name,
+        "stable_version": record.stable.version,
+        "asked_by": record.by,
+        "sha": record.sha,
+        "repository": record.repository,
+        "pull_request": record.pull_request,
+        "run_url": record.run_url,
+        "config": wire.encode(record.config).decode(),
+        "state": wire.text(wire.STATE, state),
+        "phase": state.phase.value,
+        "active": not state.phase.is_final,
+        "holds_flag": not state.phase.is_final and state.phase is not Phase.REVERTING,
+        "needs_hands": state.needs_hands,
+        "refuses_version": record.refuses_version or state.reason in REFUSE_VERSION,
+        "next_deadline": deadline[1].at if deadline else None,
+        "attempt_at": record.attempt_at,
+        "updated_at": record.updated_at,
+        "superseded_by": record.superseded_by,
+    }
+
+
+def _first(tx: Tx, statement: sa.Select[Any]) -> RolloutRecord | None:
+    row = tx.one(statement)
+    return None if row is None else _record(row)
+
+
+def _record(row: sa.Row[Any]) -> RolloutRecord:
+    return RolloutRecord(
+        id=row.id, number=row.number, key=row.key, plan=wire.PLAN.validate_json(row.plan), version=row.version,
+        canary=Slot(name=row.canary_name, version=row.version),
+        stable=Slot(name=row.stable_name, version=row.stable_version),
+        state=wire.STATE.validate_json(row.state), by=row.asked_by, created_at=row.created_at,
+        attempt_at=row.attempt_at, updated_at=row.updated_at, sha=row.sha, repository=row.repository,
+        pull_request=row.pull_request, run_url=row.run_url, config=wire.decode(row.config.encode()),
+        superseded_by=row.superseded_by, refuses_version=row.refuses_version,
+    )  # fmt: skip
+
+
+def _entry(row: sa.Row[Any]) -> Entry:
+    return Entry(
+        number=row.number, at=row.at, actor=row.actor, event=wire.EVENT.validate_json(row.event), verb=Verb(row.verb),
+        phase=Phase(row.phase), step=row.step, share=row.share, revision=row.revision, attempt=row.attempt,
+        because=wire.BECAUSE.validate_json(row.because),
+        refusal=wire.REFUSAL.validate_json(row.refusal) if row.refusal else None,
+    )  # fmt: skip

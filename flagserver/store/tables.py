@@ -1,0 +1,194 @@
+"""The tables. Values that only Rampgate reads are JSON text; what is searched or guarded has a column of its own."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself only where the primary key is an INTEGER."""
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+)
+"""One row for each environment (``env:<name>``) and one for the keys: it rises with every change."""
+
+flags = Table(
+    "flags",
+    metadata,
+    Column("environment", String(100), primary_key=True),
+    Column("key", String(200), primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("document", Text, nullable=False),
+    Column("stable_name", String(100)),
+    Column("stable_version", Text),
+    Column("idle_name", String(100)),
+    Column("idle_version", Text),
+    Column("updated_at", Float(53), nullable=False),
+)
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("number", _NUMBER, primary_key=True, autoincrement=True),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("environment", String(100), nullable=False),
+    Column("flag", String(200), nullable=False),
+    Column("key", String(300), nullable=False),
+    Column("version", Text, nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("canary_name", String(100), nullable=False),
+    Column("stable_name", String(100), nullable=False),
+    Column("stable_version", Text),
+    Column("asked_by", Text, nullable=False),
+    Column("sha", String(100)),
+    Column("repository", String(300)),
+    Column("pull_request", Integer),
+    Column("run_url", Text),
+    Column("config", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("phase", String(20), nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("holds_flag", Boolean, nullable=False),
+    Column("needs_hands", Boolean, nullable=False),
+    Column("refuses_version", Boolean, nullable=False),
+    Column("next_deadline", Float(53)),
+    Column("created_at", Float(53), nullable=False),
+    Column("attempt_at", Float(53), nullable=False),
+    Column("updated_at", Float(53), nullable=False),
+    Column("superseded_by", String(40)),
+    ForeignKeyConstraint(["environment", "flag"], ["flags.environment", "flags.key"], ondelete="CASCADE"),
+    Index("ix_rollouts_key", "environment", "flag", "key", unique=True),
+    Index("ix_rollouts_next_deadline", "next_deadline"),
+    Index("ix_rollouts_active", "environment", "active"),
+    Index(
+        "ix_rollouts_holds_flag",
+        "environment",
+        "flag",
+        unique=True,
+        sqlite_where=text("holds_flag"),
+        postgresql_where=text("holds_flag"),
+    ),
+)
+"""``active``: not finished. ``holds_flag``: neither finished nor reverting; a flag has at most one of these.
+``refuses_version`` is kept once the rollout regressed or was aborted, whatever ended it afterwards.
+"""
+
+rollout_events = Table(
+    "rollout_events",
+    metadata,
+    Column("rollout", String(40), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("event_id", String(200)),
+    Column("at", Float(53), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("verb", String(20), nullable=False),
+    Column("phase", String(20), nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("share", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("because", Text, nullable=False),
+    Column("actions", Text, nullable=False),
+    Column("refusal", Text),
+    Column("state", Text),
+    ForeignKeyConstraint(["rollout"], ["rollouts.id"], ondelete="CASCADE"),
+    Index("ix_rollout_events_event_id", "rollout", "event_id", unique=True),
+)
+"""The history. ``state`` is kept where ``event_id`` is: the first answer, for repeats."""
+
+telemetry = Table(
+    "telemetry",
+    metadata,
+    Column("environment", String(100), primary_key=True),
+    Column("flag", String(200), primary_key=True),
+    Column("rollout", String(40), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("variant", String(200), primary_key=True),
+    Column("bucket", BigInteger, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("errors", BigInteger, nullable=False),
+    Column("exposures", BigInteger, nullable=False),
+    Index("ix_telemetry_rollout", "rollout", "attempt", "variant"),
+    Index("ix_telemetry_bucket", "bucket"),
+)
+"""Counts by minute (``bucket``: epoch seconds). Outside a rollout ``rollout`` is empty and ``attempt`` 0."""
+
+latencies = Table(
+    "latencies",
+    metadata,
+    Column("environment", String(100), primary_key=True),
+    Column("flag", String(200), primary_key=True),
+    Column("rollout", String(40), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("variant", String(200), primary_key=True),
+    Column("bucket", BigInteger, primary_key=True),
+    Column("below_ms", Float(53), primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Index("ix_latencies_bucket", "bucket"),
+)
+"""How many requests ended within (the bound before, ``below_ms``]; the last bound stands for no bound."""
+
+telemetry_batches = Table(
+    "telemetry_batches",
+    metadata,
+    Column("environment", String(100), primary_key=True),
+    Column("batch", String(100), primary_key=True),
+    Column("client", String(200), nullable=False),
+    Column("at", Float(53), nullable=False),
+    Column("dropped", BigInteger, nullable=False),
+    Index("ix_telemetry_batches_at", "environment", "at"),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("selector", String(40), primary_key=True),
+    Column("verifier", String(64), nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("environment", String(100)),
+    Column("name", String(200), nullable=False),
+    Column("created_at", Float(53), nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("revoked_at", Float(53)),
+)
+"""``verifier`` is the SHA-256 of the key's secret; ``environment`` is empty for all of them."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", _NUMBER, primary_key=True, autoincrement=True),
+    Column("at", Float(53), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", String(60), nullable=False),
+    Column("environment", String(100)),
+    Column("subject", Text, nullable=False),
+    Column("before", Text),
+    Column("after", Text),
+    Column("why", Text),
+    Index("ix_audit_at", "at"),
+)
+"""Append-only: no code changes or deletes a row."""

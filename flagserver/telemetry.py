@@ -1,0 +1,159 @@
+"""What apps counted: batches, each applied once and committed before it is answered, and a rollout's totals."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter
+
+from flagserver.errors import InvalidError, NotFoundError
+from flagserver.store import Store, rollouts
+from flagserver.store import telemetry as counts_store
+from flagserver.store.telemetry import NO_BOUND, Count
+from rampgate.evidence import Counters
+from rampgate.plan import Problem
+from rampgate.rollout import Telemetry
+from rampgate.wire import STRICT
+
+MOST = 2**53
+_NOTHING = Counters(requests=0, errors=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """A histogram: ``bounds`` are upper bounds in ms, rising; ``counts`` has one more, for what took longer."""
+
+    __pydantic_config__ = STRICT
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Increment:
+    """What one client counted for one variant since its last batch."""
+
+    __pydantic_config__ = STRICT
+
+    flag: str
+    variant: str
+    rollout: str | None = None
+    attempt: int | None = None
+    requests: int = 0
+    errors: int = 0
+    exposures: int = 0
+    latency_ms: Latency | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Increments under an id; sent again, it is applied only once. ``sent_at`` is the client's clock."""
+
+    __pydantic_config__ = STRICT
+
+    batch: str
+    client: str
+    sent_at: float
+    counts: tuple[Increment, ...]
+    dropped: int = 0
+
+
+BATCH: TypeAdapter[Batch] = TypeAdapter(Batch)
+
+
+class Counting:
+    """Applies batches and sums them up."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def apply(self, environment: str, batch: Batch) -> bool:
+        """Add a batch's counts; returns false where this batch was applied before.
+
+        Counts of flags that do not exist, and of rollouts that are not the flag's, are left out: they could
+        only fill the database.
+
+        Raises:
+            InvalidError: the batch has problems; nothing of it was applied.
+            StoreGoneError: the database cannot be used; send the batch again under the same id.
+        """
+        if wrong := tuple(_problems(batch)):
+            raise InvalidError(problems=wrong)
+        with self._store.write() as tx:
+            if not counts_store.mark(tx, environment, batch.batch, batch.client, batch.dropped):
+                return False
+            known = counts_store.known_flags(tx, environment, (one.flag for one in batch.counts))
+            of_flag = counts_store.known_rollouts(tx, environment, (one.rollout or "" for one in batch.counts))
+            counts_store.add(
+                tx,
+                environment,
+                [
+                    _count(one)
+                    for one in batch.counts
+                    if one.flag in known and (one.rollout is None or of_flag.get(one.rollout) == one.flag)
+                ],
+            )
+        return True
+
+    def of_rollout(self, rollout_id: str) -> Telemetry:
+        """Both arms' counts since the attempt began, at one moment; zero where nothing was counted.
+
+        Raises:
+            NotFoundError: there is no such rollout.
+        """
+        with self._store.read() as tx:
+            record = rollouts.load(tx, rollout_id)
+            if record is None:
+                raise NotFoundError(f"There is no rollout {rollout_id}.", code="rollout_not_found")
+            totals = counts_store.totals(tx, rollout_id, record.state.attempt)
+            dropped = counts_store.dropped_since(tx, record.plan.environment, record.attempt_at)
+        return Telemetry(
+            at=self._store.now(),
+            stable=totals.get(record.stable.name, _NOTHING),
+            canary=totals.get(record.canary.name, _NOTHING),
+            dropped=dropped,
+        )
+
+
+def _count(one: Increment) -> Count:
+    latency = one.latency_ms
+    within = {} if latency is None else dict(zip((*latency.bounds, NO_BOUND), latency.counts, strict=True))
+    return Count(
+        flag=one.flag, rollout=one.rollout or "", attempt=one.attempt or 0, variant=one.variant,
+        requests=one.requests, errors=one.errors, exposures=one.exposures, within_ms=within,
+    )  # fmt: skip
+
+
+def _problems(batch: Batch) -> Iterator[Problem]:
+    for path, text, most in (("batch", batch.batch, 100), ("client", batch.client, 200)):
+        if not 0 < len(text) <= most or not text.isprintable():
+            yield Problem(path, repr(text[:80]), f"1 to {most} printable characters")
+    if not 0 <= batch.dropped <= MOST:
+        yield Problem("dropped", str(batch.dropped), "at least 0")
+    if len(batch.counts) > 1000:
+        yield Problem("counts", f"{len(batch.counts)} entries", "at most 1000")
+        return
+    for number, one in enumerate(batch.counts):
+        yield from _increment_problems(f"counts[{number}]", one)
+
+
+def _increment_problems(path: str, one: Increment) -> Iterator[Problem]:
+    for name in ("flag", "variant"):
+        if not 0 < len(getattr(one, name)) <= 200:
+            yield Problem(f"{path}.{name}", repr(getattr(one, name)[:80]), "1 to 200 characters")
+    for name in ("requests", "errors", "exposures"):
+        if not 0 <= getattr(one, name) <= MOST:
+            yield Problem(f"{path}.{name}", str(getattr(one, name)), "at least 0")
+    if (one.rollout is None) != (one.attempt is None):
+        yield Problem(f"{path}.attempt", str(one.attempt), "an attempt with a rollout, and neither without the other")
+    if one.attempt is not None and not 0 < one.attempt < 2**31:
+        yield Problem(f"{path}.attempt", str(one.attempt), "at least 1")
+    latency = one.latency_ms
+    if latency is None:
+        return
+    if len(latency.counts) != len(latency.bounds) + 1 or len(latency.bounds) > 64:
+        yield Problem(f"{path}.latency_ms.counts", f"{len(latency.counts)} counts", "one more than bounds; at most 64")
+    rising = all(low < high for low, high in zip((0.0, *latency.bounds), (*latency.bounds, NO_BOUND), strict=True))
+    if not rising:
+        yield Problem(f"{path}.latency_ms.bounds", str(latency.bounds)[:80], "rising milliseconds above 0")
+    if any(not 0 <= count <= MOST for count in latency.counts):
+        yield Problem(f"{path}.latency_ms.counts", str(latency.counts)[:80], "at least 0 each")

@@ -1,0 +1,15 @@
+"""What the server answers: one table of routes, each a plain function from a call to a reply."""
+
+from flagserver.views import flags, health, keys, ofrep, rollouts, snapshot, telemetry
+from flagserver.views.route import Route
+
+ROUTES: tuple[Route, ...] = (
+    *health.ROUTES,
+    *snapshot.ROUTES,
+    *ofrep.ROUTES,
+    *telemetry.ROUTES,
+    *rollouts.ROUTES,
+    *flags.ROUTES,
+    *keys.ROUTES,
+)
+"""Every route. Flask, the loop in front of it, the guard and the OpenAPI description all read this table."""

@@ -1,0 +1,56 @@
+"""Is it alive, may it serve, what does it count, what does it offer."""
+
+from flagserver.services import Services
+from flagserver.views.route import JSON, Call, Reply, Route, Served, json_reply
+from rampgate.machine.state import Deadline
+
+READY_WITHIN = 10.0
+"""Seconds without a word from the store after which the server says that it is not ready."""
+
+
+def _healthz(_services: Services, _call: Call) -> Reply:
+    return json_reply({"status": "alive"})
+
+
+def _readyz(services: Services, _call: Call) -> Reply:
+    age = services.live.age()
+    ready = age <= READY_WITHIN
+    text = "ready" if ready else "the database has not answered for too long"
+    document = {
+        "status": text,
+        "store_age": round(min(age, 1e9), 3),
+        "cut_off": services.live.cut_off,
+        "environments": {name: one.version for name, one in services.live.environments.items()},
+    }
+    return json_reply(document, 200 if ready else 503)
+
+
+def _metrics(services: Services, _call: Call) -> Reply:
+    meters, now = services.meters, services.store.now()
+    meters.store_age.set(min(services.live.age(), 1e9))
+    meters.share.clear()
+    meters.lease.clear()
+    for record, served in services.live.ramping():
+        labels = (record.plan.environment, record.plan.flag, record.id)
+        meters.share.labels(*labels).set(served / 100_000)
+        lease = record.state.deadlines.get(Deadline.LEASE)
+        if lease is not None:
+            meters.lease.labels(*labels).set(lease.at - now)
+    return Reply(200, meters.text(), type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _openapi(_services: Services, _call: Call) -> Reply:
+    from flagserver.openapi import document  # noqa: PLC0415  (it reads the table that this route is in)
+
+    return Reply(200, document(), type=JSON)
+
+
+ROUTES = (
+    Route(method="GET", path="/healthz", role=None, answer=_healthz, served=Served.LOOP, summary="The loop runs"),
+    Route(
+        method="GET", path="/readyz", role=None, answer=_readyz, served=Served.LOOP, made={503: "Not ready"},
+        summary="The store was read lately, and what is served",
+    ),
+    Route(method="GET", path="/metrics", role=None, answer=_metrics, served=Served.LOOP, summary="Prometheus' metrics"),
+    Route(method="GET", path="/openapi.json", role=None, answer=_openapi, served=Served.LOOP, summary="These words"),
+)  # fmt: skip

@@ -1,0 +1,121 @@
+"""OpenFeature's remote evaluation (OFREP 0.3), from memory. Answers always name a variant, a reason and details.
+
+Existing providers turn an answer without `variant` or `reason`, or an error without `errorDetails`, into GENERAL.
+"""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+from flagserver.auth import Role
+from flagserver.errors import InvalidError
+from flagserver.publish import Published
+from flagserver.services import Services
+from flagserver.views.route import Call, Reply, Route, Served, json_reply
+from flagserver.views.snapshot import matches
+from flagserver.wire import decode, encode
+from rampgate.evaluation import Reason, Resolution
+
+
+class _ContextError(Exception):
+    """The request's body holds no context that can be used."""
+
+    def __init__(self, code: str, details: str) -> None:
+        super().__init__(details)
+        self.code = code
+        self.details = details
+
+
+def _single(services: Services, call: Call) -> Reply:
+    key = call.params["key"]
+    try:
+        context = _context(call.body)
+    except _ContextError as error:
+        return json_reply({"key": key, "errorCode": error.code, "errorDetails": error.details}, 400)
+    environment = call.environment()
+    published = services.live.current(environment)
+    if key not in published.flags:
+        text = f"There is no flag {key[:200]} in {environment}."
+        return json_reply({"key": key, "errorCode": "FLAG_NOT_FOUND", "errorDetails": text}, 404)
+    status, document = _evaluated(services, published, key, context)
+    return json_reply(document, status)
+
+
+def _bulk(services: Services, call: Call) -> Reply:
+    try:
+        context = _context(call.body)
+    except _ContextError as error:
+        return json_reply({"errorCode": error.code, "errorDetails": error.details}, 400)
+    published = services.live.current(call.environment())
+    # Over the context, too: the same configuration gives another user another answer.
+    etag = f'"{published.version}-{blake2b(encode(_sorted(context)), digest_size=8).hexdigest()}"'
+    headers = (("ETag", etag),)
+    if matches(call.headers.get("if-none-match"), etag):
+        return Reply(304, b"", headers)
+    answers = [_evaluated(services, published, key, context)[1] for key in published.flags]
+    return Reply(200, encode({"flags": answers, "metadata": {"version": published.version}}), headers)
+
+
+def _context(body: bytes) -> dict[str, Any]:
+    try:
+        document = decode(body) if body else {}
+    except InvalidError as error:
+        raise _ContextError("PARSE_ERROR", error.message) from None
+    context = document.get("context") if isinstance(document, dict) else None
+    if not isinstance(context, dict):
+        raise _ContextError("INVALID_CONTEXT", "The body must be an object with an object `context`.")
+    key = context.get("targetingKey")
+    if key is None or key == "":
+        raise _ContextError("TARGETING_KEY_MISSING", "The context has no `targetingKey`.")
+    if not isinstance(key, str):
+        raise _ContextError("INVALID_CONTEXT", "`targetingKey` must be text.")
+    return context
+
+
+def _evaluated(
+    services: Services, published: Published, key: str, context: Mapping[str, Any]
+) -> tuple[int, dict[str, Any]]:
+    flag = published.compiled(key)
+    if flag is None:
+        text = "The flag's document is not sound."
+        return 400, {"key": key, "errorCode": "PARSE_ERROR", "errorDetails": text}
+    resolution = flag.evaluate(context, services.store.now())
+    services.meters.evaluated(published.environment, key, resolution.variant or "")
+    if resolution.error_code is not None:
+        code = resolution.error_code.value
+        details = resolution.error_message or "The flag could not be evaluated."
+        return 400, {"key": key, "errorCode": code, "errorDetails": details, "metadata": dict(resolution.metadata)}
+    return 200, _success(key, resolution)
+
+
+def _success(key: str, resolution: Resolution) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "key": key,
+        "reason": resolution.reason.value,
+        "variant": resolution.variant,
+        "metadata": dict(resolution.metadata),
+    }
+    if resolution.variant is not None and resolution.reason is not Reason.DISABLED:
+        document["value"] = resolution.value
+    return document
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _sorted(value[name]) for name in sorted(value)}
+    return [_sorted(one) for one in value] if isinstance(value, list) else value
+
+
+_PATH = "/ofrep/v1/evaluate/flags"
+
+ROUTES = (
+    Route(
+        method="POST", path=_PATH + "/{key}", role=Role.SDK, answer=_single, served=Served.LOOP,
+        query=("environment",), refuses=(400, 404), summary="Evaluate one flag for a context (OFREP)",
+    ),
+    Route(
+        method="POST", path=_PATH, role=Role.SDK, answer=_bulk, served=Served.LOOP, query=("environment",),
+        made={304: "The same flags for the same context"}, refuses=(400,),
+        summary="Evaluate every flag for a context (OFREP)",
+    ),
+)  # fmt: skip

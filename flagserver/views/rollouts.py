@@ -1,0 +1,149 @@
+"""Rollouts: asked for, read, told what happened."""
+
+import threading
+import time
+
+from flagserver import hub, wire
+from flagserver.auth import Role
+from flagserver.errors import InvalidError, NotAllowedError
+from flagserver.rollouts import Rollouts
+from flagserver.services import Services
+from flagserver.store.rollouts import Wanted
+from flagserver.views.route import Call, Reply, Route, Served, json_reply, reply_with
+from rampgate.plan import Problem
+from rampgate.rollout import Posted, Rollout
+
+LONGEST_WAIT = 30.0
+
+
+def _create(services: Services, call: Call) -> Reply:
+    new = wire.parse(wire.NEW_ROLLOUT, call.body)
+    if call.caller.environment not in (None, new.plan.environment):
+        raise _foreign(call, new.plan.environment)
+    rollout, is_new = services.rollouts.create(new, call.caller.name)
+    return reply_with(wire.ROLLOUT, rollout, 201 if is_new else 200)
+
+
+def _list(services: Services, call: Call) -> Reply:
+    query = call.query
+    own = call.caller.environment
+    named = query.get("environment")
+    if own is not None and named not in (None, own):
+        raise _foreign(call, named or "")
+    wanted = Wanted(
+        environment=named or own, flag=query.get("flag"), repository=query.get("repository"), sha=query.get("sha"),
+        pull_request=call.number("pull_request", 0, 1, 2**31 - 1) or None, active=call.flag("active"),
+        needs_hands=call.flag("needs_hands"), limit=call.number("limit", 50, 1, 500),
+    )  # fmt: skip
+    found = services.rollouts.find(wanted)
+    return json_reply({"rollouts": [wire.ROLLOUT.dump_python(one, mode="json") for one in found]})
+
+
+def wish(call: Call) -> tuple[int | None, float]:
+    """The revision that the caller has seen, and how many seconds it would wait for another."""
+    after = call.number("after", -1, 0, 2**31)
+    text = call.query.get("wait", "0")
+    try:
+        wait = float(text)
+    except ValueError:
+        wait = -1.0
+    if not 0 <= wait <= LONGEST_WAIT:
+        raise InvalidError.of("wait", repr(text[:80]), f"seconds from 0 to {LONGEST_WAIT:g}", status=400)
+    return (after if after >= 0 else None), wait
+
+
+def read_one(rollouts: Rollouts, call: Call) -> Rollout:
+    """The rollout that the path names, if it is the caller's to read."""
+    rollout = rollouts.read(call.params["id"])
+    if call.caller.environment not in (None, rollout.plan.environment):
+        raise _foreign(call, rollout.plan.environment)
+    return rollout
+
+
+def _read(services: Services, call: Call) -> Reply:
+    """Without an event loop: the thread waits."""
+    after, wait = wish(call)
+    changed = threading.Event()
+    stop = services.hub.listen(hub.rollout(call.params["id"]), changed.set)
+    ends = time.monotonic() + wait
+    try:
+        while True:
+            changed.clear()
+            rollout = read_one(services.rollouts, call)
+            left = ends - time.monotonic()
+            if rollout.state.revision != after or left <= 0:
+                return reply_with(wire.ROLLOUT, rollout)
+            changed.wait(left)
+    finally:
+        stop()
+
+
+def allowed(services: Services, call: Call) -> None:
+    """Refuse a rollout of another environment than the key's."""
+    if call.caller.environment is not None:
+        read_one(services.rollouts, call)
+
+
+def _event(services: Services, call: Call) -> Reply:
+    allowed(services, call)
+    answer = services.rollouts.apply(call.params["id"], _posted(call.body), call.caller.name)
+    plan = answer.rollout.plan
+    services.meters.decisions.labels(plan.environment, plan.flag, answer.verb.value).inc()
+    return reply_with(wire.ANSWER, answer)
+
+
+def _posted(body: bytes) -> Posted:
+    document = wire.decode(body)
+    if not isinstance(document, dict) or set(document) != {"id", "event"}:
+        raise InvalidError.of("body", "something else", "an object with `id` and `event`")
+    event_id = document["id"]
+    if not isinstance(event_id, str) or not 0 < len(event_id) <= 200 or not event_id.isprintable():
+        raise InvalidError(problems=(Problem("id", repr(event_id)[:80], "1 to 200 printable characters"),))
+    return Posted(id=event_id, event=wire.parse(wire.EVENT, wire.encode(document["event"]), "event"))
+
+
+def _history(services: Services, call: Call) -> Reply:
+    rollout = read_one(services.rollouts, call)
+    entries = services.rollouts.history(
+        rollout.id, call.number("after", 0, 0, 2**31), call.number("limit", 100, 1, 1000)
+    )
+    return json_reply({"entries": [wire.ENTRY.dump_python(one, mode="json") for one in entries]})
+
+
+def _telemetry(services: Services, call: Call) -> Reply:
+    allowed(services, call)
+    return reply_with(wire.TELEMETRY, services.counting.of_rollout(call.params["id"]))
+
+
+def _foreign(call: Call, environment: str) -> NotAllowedError:
+    return NotAllowedError(f"The key belongs to {call.caller.environment}, not to {environment}.", code="environment")
+
+
+ROUTES = (
+    Route(
+        method="POST", path="/v1/rollouts", role=Role.OPERATOR, answer=_create, takes=wire.NEW_ROLLOUT,
+        gives=wire.ROLLOUT, status=201, made={200: "It existed, or was resumed"}, refuses=(409,),
+        summary="Ask for a rollout; the same key answers with the same one",
+    ),
+    Route(
+        method="GET", path="/v1/rollouts", role=Role.OPERATOR, answer=_list, summary="Rollouts, newest first",
+        query=("environment", "flag", "repository", "pull_request", "sha", "active", "needs_hands", "limit"),
+    ),
+    Route(
+        method="GET", path="/v1/rollouts/{id}", role=Role.OPERATOR, answer=_read, served=Served.LONG_POLL,
+        gives=wire.ROLLOUT, query=("after", "wait"), refuses=(404,),
+        summary="One rollout; with after and wait, as soon as its revision is another",
+    ),
+    Route(
+        method="POST", path="/v1/rollouts/{id}/events", role=Role.OPERATOR, answer=_event, takes=wire.POSTED,
+        gives=wire.ANSWER, refuses=(404,), summary="Say what happened; the same id answers as the first time",
+    ),
+    Route(
+        method="GET", path="/v1/rollouts/{id}/events", role=Role.OPERATOR, answer=_history, refuses=(404,),
+        query=("after", "limit"), summary="A rollout's history, oldest first",
+    ),
+    Route(
+        method="GET", path="/v1/rollouts/{id}/telemetry", role=Role.OPERATOR, answer=_telemetry, refuses=(404,),
+        gives=wire.TELEMETRY, summary="What apps counted on each arm since the attempt began",
+    ),
+)  # fmt: skip

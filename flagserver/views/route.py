@@ -1,0 +1,163 @@
+"""A route as a value: who may call it, what it takes and gives, and the function that answers.
+
+No framework: the same function serves the event loop, Flask and the tests.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import structlog
+from pydantic import TypeAdapter
+
+from flagserver.auth import Caller, Role
+from flagserver.errors import FlagServerError, InvalidError, NotAllowedError, StoreGoneError, UnknownKeyError
+from flagserver.services import Services
+from flagserver.wire import encode
+
+MOST_BODY = 1024 * 1024
+"""Bytes of the largest body that is read."""
+
+JSON = "application/json"
+
+log = structlog.get_logger("flagserver.views")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request: header names in lower case, path parameters decoded."""
+
+    params: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    caller: Caller
+
+    def environment(self) -> str:
+        """The environment that the key belongs to; an admin key names one by ``?environment=``."""
+        if self.caller.environment is not None:
+            return self.caller.environment
+        named = self.query.get("environment")
+        if not named:
+            text = "This key serves every environment: name one with ?environment=, or use a key that belongs to one."
+            raise NotAllowedError(text, code="environment_needed")
+        return named
+
+    def number(self, name: str, default: int, least: int, most: int) -> int:
+        """A whole number from the query.
+
+        Raises:
+            InvalidError: it is none, or out of bounds.
+        """
+        text = self.query.get(name)
+        if text is None:
+            return default
+        if text.isascii() and text.isdecimal() and len(text) < 20 and least <= int(text) <= most:
+            return int(text)
+        raise InvalidError.of(name, repr(text[:80]), f"a number from {least} to {most}", status=400)
+
+    def flag(self, name: str) -> bool | None:
+        """True, false or not given, from the query."""
+        text = self.query.get(name)
+        if text is None:
+            return None
+        if text in ("true", "false"):
+            return text == "true"
+        raise InvalidError.of(name, repr(text[:80]), "true or false", status=400)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What is answered."""
+
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    type: str = JSON
+
+
+class Served(StrEnum):
+    """Where a route is answered: on the event loop, or by Flask in a thread that may wait for the database."""
+
+    LOOP = "loop"
+    THREAD = "thread"
+    LONG_POLL = "long_poll"
+    STREAM = "stream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One method of one path. ``role`` is the least that may call it; ``None``: anybody."""
+
+    method: str
+    path: str
+    role: Role | None
+    answer: Callable[[Services, Call], Reply]
+    summary: str
+    served: Served = Served.THREAD
+    takes: TypeAdapter[Any] | None = None
+    gives: TypeAdapter[Any] | None = None
+    status: int = 200
+    query: tuple[str, ...] = ()
+    refuses: tuple[int, ...] = ()
+    made: Mapping[int, str] = field(default_factory=dict)
+
+
+ANYBODY = Caller(name="anybody", role=Role.SDK, environment=None)
+
+
+def admit(services: Services, route: Route, headers: Mapping[str, str], params: Mapping[str, str]) -> Caller:
+    """Who calls, if they may.
+
+    Raises:
+        UnknownKeyError: there is no key, or nobody has it.
+        NotAllowedError: the key's role or environment does not reach this route.
+    """
+    if route.role is None:
+        return ANYBODY
+    caller = services.keyring.caller(presented(headers))
+    if caller is None:
+        raise UnknownKeyError("This route needs a key: `Authorization: Bearer rg_…`, and this is none that is in use.")
+    if not caller.role.may(route.role):
+        raise NotAllowedError(f"This needs the role {route.role}; the key's is {caller.role}.", code="role")
+    environment = params.get("environment")
+    if environment is not None and caller.environment not in (None, environment):
+        raise NotAllowedError(f"The key belongs to {caller.environment}, not to {environment}.", code="environment")
+    return caller
+
+
+def presented(headers: Mapping[str, str]) -> str:
+    """The key that a request carries; empty: none."""
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+
+
+def answer(services: Services, route: Route, call: Call) -> Reply:
+    """The route's reply; refusals and faults become replies, too."""
+    try:
+        return route.answer(services, call)
+    except FlagServerError as error:
+        return refused(error)
+    except Exception:
+        log.exception("fault", route=route.path)
+        return refused(FlagServerError("Something went wrong here; the log of the server says what."))
+
+
+def refused(error: FlagServerError) -> Reply:
+    """A refusal as a reply."""
+    headers: tuple[tuple[str, str], ...] = ()
+    if isinstance(error, UnknownKeyError):
+        headers = (("WWW-Authenticate", "Bearer"),)
+    if isinstance(error, StoreGoneError):
+        headers = (("Retry-After", "1"),)
+        log.warning("store_unavailable", why=error.message)
+    return Reply(error.status, encode(error.document()), headers)
+
+
+def json_reply(value: object, status: int = 200) -> Reply:
+    return Reply(status, encode(value))
+
+
+def reply_with(adapter: TypeAdapter[Any], value: object, status: int = 200) -> Reply:
+    return Reply(status, adapter.dump_json(value))

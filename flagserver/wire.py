@@ -1,0 +1,94 @@
+"""The shared dataclasses as JSON, both ways; unknown fields, wrong types and infinite numbers are refused.
+
+Knows no route and no table; `rampgate/` itself stays free of pydantic.
+"""
+
+from collections.abc import Iterator
+from math import isfinite
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+
+from flagserver.errors import InvalidError
+from rampgate.machine.events import Event
+from rampgate.machine.state import Action, Because, Refusal, State
+from rampgate.plan import Problem, RolloutPlan
+from rampgate.rollout import Answer, Entry, NewRollout, Posted, Rollout, Telemetry
+
+T = TypeVar("T")
+
+PLAN: TypeAdapter[RolloutPlan] = TypeAdapter(RolloutPlan)
+STATE: TypeAdapter[State] = TypeAdapter(State)
+EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
+BECAUSE: TypeAdapter[tuple[Because, ...]] = TypeAdapter(tuple[Because, ...])
+ACTIONS: TypeAdapter[tuple[Action, ...]] = TypeAdapter(tuple[Action, ...])
+REFUSAL: TypeAdapter[Refusal | None] = TypeAdapter(Refusal | None)
+NEW_ROLLOUT: TypeAdapter[NewRollout] = TypeAdapter(NewRollout)
+ROLLOUT: TypeAdapter[Rollout] = TypeAdapter(Rollout)
+POSTED: TypeAdapter[Posted] = TypeAdapter(Posted)
+ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
+ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
+TELEMETRY: TypeAdapter[Telemetry] = TypeAdapter(Telemetry)
+
+
+def text(adapter: TypeAdapter[T], value: T) -> str:
+    """A value as the JSON that the store keeps."""
+    return adapter.dump_json(value).decode()
+
+
+def encode(value: object) -> bytes:
+    """Plain values as JSON."""
+    return to_json(value)
+
+
+def decode(body: bytes) -> Any:
+    """A body as plain values.
+
+    Raises:
+        InvalidError: it is no JSON, is nested too deeply, or holds a number that is not finite.
+    """
+    try:
+        value = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise InvalidError.of("body", _short(body), f"JSON ({error})", status=400, code="not_json") from None
+    if not _finite(value):
+        raise InvalidError.of("body", "a number that is not finite", "finite numbers", status=400, code="not_json")
+    return value
+
+
+def parse(adapter: TypeAdapter[T], body: bytes, path: str = "") -> T:
+    """A body as the adapter's value.
+
+    Raises:
+        InvalidError: every problem at once, each with its path.
+    """
+    decode(body)
+    try:
+        return adapter.validate_json(body, strict=True)
+    except ValidationError as error:
+        raise InvalidError(problems=tuple(_problems(error, path))) from None
+
+
+def _problems(error: ValidationError, path: str) -> Iterator[Problem]:
+    for one in error.errors(include_url=False, include_context=False):
+        where = ".".join(str(part) for part in ((path,) if path else ()) + one["loc"])
+        value = _short(to_json(one["input"], fallback=str)) if one["type"] != "missing" else "nothing"
+        yield Problem(where or "body", value, one["msg"])
+
+
+def _finite(value: Any) -> bool:
+    match value:
+        case float():
+            return isfinite(value)
+        case dict():
+            return all(_finite(one) for one in value.values())
+        case list():
+            return all(_finite(one) for one in value)
+        case _:
+            return True
+
+
+def _short(body: bytes, limit: int = 80) -> str:
+    shown = body[:limit].decode(errors="replace")
+    return shown + "…" if len(body) > limit else shown
