@@ -147,8 +147,10 @@ def _resume(plan: RolloutPlan, state: State, event: Resumed, now: float) -> Tran
     state = replace(
         state, attempt=state.attempt + 1, step=0, up=False, exposed=False, ends_as=None, widened_by=None,
         word=None, no_harm=False, judged_at=None, deadlines={}, baseline=event.baseline,
+        fence=max(state.fence, event.fence),
     )  # fmt: skip
-    return moves.deploy(plan, state, now, Reason.RESUMED, f"Resumed by {event.by}, with new evidence.")
+    moved = moves.deploy(plan, state, now, Reason.RESUMED, f"Resumed by {event.by}, with new evidence.")
+    return moves.postponed(moved, event.not_before)
 
 
 def _supersede(state: State, event: Superseded, now: float) -> Transition:

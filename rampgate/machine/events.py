@@ -53,12 +53,17 @@ class Detached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """A later run takes up a rollout that ended for want of a gate, a source, traffic or an answer."""
+    """A later run takes up a rollout that ended for want of a gate, a source, traffic or an answer.
+
+    ``fence`` and ``not_before`` are as in ``Created``.
+    """
 
     __pydantic_config__ = STRICT
 
     by: str
     baseline: bool = True
+    fence: int = 0
+    not_before: float = 0.0
     type: Literal["resumed"] = "resumed"
 
 

@@ -126,8 +126,10 @@ def postponed(moved: Transition, until: float) -> Transition:
     if later <= 0:
         return moved
     actions = tuple(replace(action, not_before=max(action.not_before, until)) for action in state.actions)
-    due = state.deadlines[Deadline.DEPLOY]
-    state = with_due(replace(state, actions=actions), deploy=Due(at=due.at + later, then=due.then))
+    state = replace(state, actions=actions)
+    for name in (Deadline.DEPLOY, Deadline.VERIFY):
+        if (due := state.deadlines.get(name)) is not None:
+            state = with_due(state, **{name: Due(at=due.at + later, then=due.then)})
     return replace(moved, state=state, actions=actions)
 
 
