@@ -113,11 +113,11 @@ class Visit:
             location = got.headers.get("Location") if isinstance(got, Got) and 300 <= got.status < 400 else None
             if isinstance(got, NotGot) or location is None or not follow:
                 return got
-            target, params = urljoin(target, location), None
             try:
+                target, params = urljoin(target, location), None
                 same = _place(target) == _place(url)
             except ValueError:
-                same = False
+                return NotGot(trouble=Trouble.REFUSED, text=f"{origin(url)} redirects to no address")
             if not same:
                 return NotGot(
                     trouble=Trouble.REFUSED,

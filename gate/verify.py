@@ -5,8 +5,8 @@ Whatever the checks, the deployer's own word comes first: a slot counts as up on
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 from urllib.parse import quote, urlsplit
 
@@ -15,11 +15,9 @@ from gate.deploy.command import ending, values
 from gate.deploy.hook import Ending, run_hook
 from gate.fetch import Got, NotGot, Visit, origin
 from gate.foreign import Secrets, cut
-from rampgate.plan import Problem, seconds
 
 PATIENCE = 30.0
 """Seconds for which a slot may still be coming up, unless a check says otherwise."""
-PLACEHOLDERS = ("slot", "version")
 _HOLE = re.compile(r"\{\{\s*([\w.-]*)\s*\}\}")
 
 
@@ -27,8 +25,9 @@ _HOLE = re.compile(r"\{\{\s*([\w.-]*)\s*\}\}")
 class Probe:
     """One GET that must be answered as expected within ``within`` seconds; tried again for ``patience`` seconds.
 
-    ``url`` is one address with ``{{slot}}`` or ``{{version}}`` in it, or an address for each slot. ``contains``
-    and the values of ``headers`` (of the answer) may hold the same placeholders. Redirects are not followed.
+    ``url`` is one address with ``{{slot}}`` or ``{{version}}`` in it, or an address for each slot. ``headers`` are
+    sent, ``answers`` are headers that the answer must have; their values and ``contains`` may hold the same
+    placeholders. Redirects are not followed.
     """
 
     url: str | Mapping[str, str]
@@ -36,32 +35,8 @@ class Probe:
     within: float = 5.0
     contains: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    answers: Mapping[str, str] = field(default_factory=dict)
     patience: float = PATIENCE
-
-    def problems(self, path: str) -> Iterator[Problem]:
-        """Everything wrong with the probe; ``path`` is where it stands in the configuration."""
-        several = {f"{path}.url.{slot}": url for slot, url in self.url.items()} if isinstance(self.url, Mapping) else {}
-        for where, url in (several or {f"{path}.url": str(self.url)}).items():
-            if not _is_http(url):
-                yield Problem(where, cut(repr(url), 120), "an address such as http://{{slot}}.internal/healthz")
-            elif not several and "{{" not in url:
-                allowed = (
-                    "an address with {{slot}} or {{version}}, or one for each slot: stable is not what is verified"
-                )
-                yield Problem(where, cut(repr(url), 120), allowed)
-        for where, text in ((f"{path}.url", " ".join(several.values()) or str(self.url)), *self._texts(path)):
-            for hole in _HOLE.finditer(text):
-                if hole[1] not in PLACEHOLDERS:
-                    yield Problem(where, hole[0], "{{slot}} and {{version}} are the placeholders")
-        if not 100 <= self.status <= 599:
-            yield Problem(f"{path}.status", str(self.status), "an HTTP status, 100 to 599")
-        if not 0 < self.within <= 60:
-            yield Problem(f"{path}.within", seconds(self.within), "more than 0s and at most 1m")
-
-    def _texts(self, path: str) -> Iterator[tuple[str, str]]:
-        yield f"{path}.contains", self.contains or ""
-        for name, value in self.headers.items():
-            yield f"{path}.headers.{name}", value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +119,7 @@ class _Turn:
         """The deployer's word, asked again while the slot may still be coming up."""
 
         def ask(left: float) -> Checked:
-            asked = _as_status(self.work, left)
+            asked = replace(self.work, action=DeployAction.STATUS, seconds=left)
             answer = self.verification.deployer.run(asked, self.keep_going)
             match answer:
                 case Done():
@@ -164,12 +139,13 @@ class _Turn:
         url = probe.url if isinstance(probe.url, str) else probe.url.get(self.work.slot)
         if url is None:
             return Checked(passed=False, text=f"the probe has no address for slot {self.work.slot}")
-        target = _filled(url, {name: quote(value, safe="") for name, value in known.items()})
-        expected = {name.lower(): _filled(value, known) for name, value in probe.headers.items()}
+        target = _filled(url, {name: quote(value, safe="", errors="replace") for name, value in known.items()})
+        sent = {"User-Agent": "rampgate"} | {name: _filled(value, known) for name, value in probe.headers.items()}
+        expected = {name.lower(): _filled(value, known) for name, value in probe.answers.items()}
         contains = None if probe.contains is None else _filled(probe.contains, known)
 
         def ask(left: float) -> Checked:
-            with Visit(seconds=min(probe.within, left), headers={"User-Agent": "rampgate"}, retries=0) as visit:
+            with Visit(seconds=min(probe.within, left), headers=sent, retries=0) as visit:
                 got = visit.get(target, follow=False)
             wrong = got.text if isinstance(got, NotGot) else _unexpected(got, probe.status, expected, contains)
             if wrong is not None:
@@ -214,35 +190,17 @@ class _Turn:
         return Secrets(self.verification.workplace.secrets).shown(text)
 
 
-def _as_status(work: Work, left: float) -> Work:
-    return Work(
-        action=DeployAction.STATUS,
-        slot=work.slot,
-        version=work.version,
-        fence=work.fence,
-        environment=work.environment,
-        flag=work.flag,
-        rollout_id=work.rollout_id,
-        share=work.share,
-        seconds=left,
-    )
-
-
-def _is_http(url: str) -> bool:
-    try:
-        parts = urlsplit(_HOLE.sub("x", url))
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        return False
-
-
 def _filled(text: str, known: Mapping[str, str]) -> str:
     return _HOLE.sub(lambda hole: known.get(hole[1], hole[0]), text)
 
 
 def _address(url: str) -> str:
     """What of an address may be shown: its query may hold a secret."""
-    return origin(url) + cut(urlsplit(url).path, 120)
+    where = origin(url)
+    try:
+        return where + cut(urlsplit(url).path, 120)
+    except ValueError:
+        return where
 
 
 def _command(check: CommandCheck) -> str:

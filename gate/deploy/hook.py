@@ -20,7 +20,7 @@ from gate.deploy.deployer import Workplace
 from gate.deploy.output import TAIL, Stream
 from gate.foreign import Secrets
 
-SLICE = 0.1
+SLICE = 0.05
 MOST_BYTES = 256 << 20
 """Output at which a hook is ended: it would fill the disk."""
 

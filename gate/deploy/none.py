@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gate.deploy.deployer import DeployAction, Deployer, Deployment, Done, Stopped, Work, Workplace
+from gate.foreign import cut, harmless
 
 
 class NoDeployer:
@@ -14,7 +15,9 @@ class NoDeployer:
             return Stopped(text=f"{work.action} of slot {work.slot} was stopped before it began")
         match work.action:
             case DeployAction.ENSURE:
-                return Done(text=f"{work.version} was deployed into slot {work.slot} by an earlier step")
+                return Done(
+                    text=f"{cut(harmless(work.version), 80)} was deployed into slot {work.slot} by an earlier step"
+                )
             case DeployAction.RETIRE:
                 return Done(text=f"slot {work.slot} is left as it is: whoever deployed it retires it")
             case DeployAction.STATUS:

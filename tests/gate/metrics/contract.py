@@ -146,6 +146,13 @@ class SourceContract:
             self.down(server.url)
             assert other.asked == []
 
+    @pytest.mark.parametrize(
+        "location", ["", "http://[", "//", "http://127.0.0.1:99999/", "file:///etc/passwd", "\xff"]
+    )
+    def test_a_redirect_to_nowhere_is_no_evidence(self, server: ScriptedServer, location: str) -> None:
+        server.script = lambda _: Reply(status=302, headers={"Location": location})
+        self.down(server.url)
+
     def test_what_was_down_is_read_again_when_it_is_back(self, server: ScriptedServer) -> None:
         source = self.kind.source(server.url)
         good = server.script
