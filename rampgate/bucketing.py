@@ -26,7 +26,8 @@ def hash_of(key: str) -> int:
     Raises:
         UnicodeEncodeError: the key holds half of a surrogate pair, which has no UTF-8 form.
     """
-    return mmh3.hash(key, 0, False)
+    # Given such a text instead of bytes, mmh3 5.3 takes the whole process down, and JSON can say "\ud800".
+    return mmh3.hash(key.encode(), 0, False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,13 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import pairwise
 from types import MappingProxyType
 from typing import TypeVar
 
 import mmh3
 
+from rampgate.bucketing import hash_of
 from rampgate.flags import Flag, FlagSet, FlagState, MetadataValue, ValueType, copied, value_type
 from rampgate.targeting import Rule, UnknownOperatorError, UserSplit, compile_rule, user_split
 from rampgate.targeting.coercion import is_number, text
@@ -219,27 +221,31 @@ def _by_hash(split: UserSplit, outcomes: Sequence[T], otherwise: Callable[[str],
     """The fast path of a rollout: everything precomputed, one hash, one comparison.
 
     Written as closures over plain names, because each attribute or call in here would be felt in every lookup.
-    ``otherwise`` answers for keys that are empty where one is needed, or are no text.
+    Only ASCII goes to the hash as text: see ``hash_of`` for what else could happen. ``otherwise`` answers for keys
+    that are empty where one is needed, or are no text.
     """
     salt, hashed = split.salt, mmh3.hash
-    owners = [number for number, bound in enumerate(split.cut.bounds) if bound > (0, *split.cut.bounds)[number]]
+    edges = pairwise((0, *split.cut.bounds))
+    owners = [number for number, (low, high) in enumerate(edges) if low < high]
     bounds = [split.cut.bounds[number] for number in owners]
     owned = [outcomes[number] for number in owners]
     bound, first, second = bounds[0], owned[0], owned[-1]
 
     def pick(targeting_key: str) -> T:
         try:
-            return first if hashed(salt + targeting_key, 0, False) < bound else second
+            if targeting_key.isascii():
+                return first if hashed(salt + targeting_key, 0, False) < bound else second
+            return first if hash_of(salt + targeting_key) < bound else second
         except Exception:
             return otherwise(targeting_key)
 
     def pick_of_many(targeting_key: str) -> T:
         try:
-            return owned[bisect_right(bounds, hashed(salt + targeting_key, 0, False))]
+            return owned[bisect_right(bounds, hash_of(salt + targeting_key))]
         except Exception:
             return otherwise(targeting_key)
 
-    chosen = pick if len(owned) <= 2 else pick_of_many
+    chosen = pick if len(owned) <= 2 and salt.isascii() else pick_of_many
     if not split.needs_key:
         return chosen
     return lambda targeting_key: chosen(targeting_key) if targeting_key else otherwise(targeting_key)

@@ -1,0 +1,144 @@
+"""The fast path answers what an evaluation answers, for every shape that a rollout's targeting may have."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rampgate.evaluation import CompiledFlag, compile_flag
+from rampgate.flags import Flag, FlagState
+from rampgate.targeting import user_split
+from tests.rampgate.oracle.documents import NOW
+from tests.rampgate.oracle.flagd_core import answer, theirs
+
+USER = {"var": "targetingKey"}
+SHARED = {"ramp": {"fractional": [["on", 1], ["off", 3]]}, "key": {"cat": ["s", USER]}, "alias": {"$ref": "ramp"}}
+SPLITS: dict[str, Any] = {
+    "a salt and the user": {"fractional": [{"cat": ["salt", USER]}, ["on", 10], ["off", 90]]},
+    "the flag's key and the user": {"fractional": [{"cat": [{"var": "$flagd.flagKey"}, USER]}, ["on", 1], ["off", 9]]},
+    "the shorthand": {"fractional": [["on", 10], ["off", 90]]},
+    "weights left out": {"fractional": [["on"], ["off"]]},
+    "the user alone": {"fractional": [USER, ["on", 10], ["off", 90]]},
+    "the user's path in an array": {"fractional": [{"var": ["targetingKey"]}, ["on", 1], ["off", 1]]},
+    "a salt in parts": {"fractional": [{"cat": ["a", {"var": "$flagd.flagKey"}, ":", USER]}, ["on", 1], ["off", 1]]},
+    "a salt beyond ascii": {"fractional": [{"cat": ["früh", USER]}, ["on", 1], ["off", 1]]},
+    "an empty salt": {"fractional": [{"cat": ["", USER]}, ["on", 1], ["off", 1]]},
+    "no salt": {"fractional": [{"cat": [USER]}, ["on", 1], ["off", 1]]},
+    "nobody yet": {"fractional": [{"cat": ["salt", USER]}, ["on", 0], ["off", 100]]},
+    "everybody": {"fractional": [{"cat": ["salt", USER]}, ["on", 100], ["off", 0]]},
+    "one entry": {"fractional": [{"cat": ["salt", USER]}, ["on", 7]]},
+    "many entries": {"fractional": [{"cat": ["salt", USER]}, ["on", 1], ["off", 0], ["third", 5], ["on", 2]]},
+    "negative weights": {"fractional": [{"cat": ["salt", USER]}, ["on", -4], ["off", 4]]},
+    "the default, by null": {"fractional": [{"cat": ["salt", USER]}, ["on", 1], [None, 1]]},
+    "a truth for a name": {"fractional": [{"cat": ["salt", USER]}, [True, 1], [False, 1]]},
+    "a variant that does not exist": {"fractional": [{"cat": ["salt", USER]}, ["on", 1], ["nowhere", 1]]},
+    "a shared split": {"$ref": "alias"},
+    "a shared key": {"fractional": [{"$ref": "key"}, ["on", 1], ["off", 1]]},
+}
+OTHERS: dict[str, Any] = {
+    "another attribute": {"fractional": [{"cat": ["salt", {"var": "email"}]}, ["on", 1], ["off", 1]]},
+    "a user with a default": {"fractional": [{"cat": ["salt", {"var": ["targetingKey", "x"]}]}, ["on", 1], ["off", 1]]},
+    "something behind the user": {"fractional": [{"cat": ["salt", USER, "x"]}, ["on", 1], ["off", 1]]},
+    "a number in the salt": {"fractional": [{"cat": [7, USER]}, ["on", 1], ["off", 1]]},
+    "a computed weight": {"fractional": [{"cat": ["salt", USER]}, ["on", {"+": [1, 1]}], ["off", 1]]},
+    "a computed variant": {"fractional": [{"cat": ["salt", USER]}, [{"if": [True, "on"]}, 1], ["off", 1]]},
+    "weights that sum to nothing": {"fractional": [{"cat": ["salt", USER]}, ["on", 0], ["off", 0]]},
+    "weights that are too large": {"fractional": [{"cat": ["salt", USER]}, ["on", 1 << 31]]},
+    "no entries": {"fractional": [{"cat": ["salt", USER]}]},
+    "a condition": {"if": [{"in": [USER, ["a", "b"]]}, "on", {"fractional": [["on", 1], ["off", 1]]}]},
+    "a rule that does not exist": {"$ref": "nothing"},
+    "a rule in a circle": {"$ref": "circle"},
+}
+BY_KIND: dict[str, tuple[Any, Any, Any]] = {
+    "boolean": (True, False, True),
+    "string": ("a", "", "c"),
+    "number": (0, 1.5, 2),
+    "object": ({"a": [1]}, {}, {"b": {"c": None}}),
+}
+keys = st.text(st.characters(codec="utf-8"), max_size=10) | st.sampled_from(["", "user-1", "é", "\ud800"])
+
+
+def flag_with(targeting: Any, kind: str = "string", **changes: Any) -> Flag:
+    variants = dict(zip(["on", "off", "third"], BY_KIND[kind], strict=True)) | {"true": BY_KIND[kind][0]}
+    rules = SHARED | {"circle": {"$ref": "circle"}}
+    whole = {"key": "flag", "variants": variants, "default_variant": "off", "targeting": targeting, "evaluators": rules}
+    return Flag(**(whole | changes))
+
+
+def both(flag: CompiledFlag, key: Any) -> tuple[object, object]:
+    return flag.value_for(key), flag.variant_for(key)
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_a_split_of_users_is_recognised(name: str) -> None:
+    flag = flag_with(SPLITS[name])
+    assert user_split(flag.targeting, flag.key, flag.evaluators) is not None
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_more_than_a_split_of_users_is_not_taken_for_one(name: str) -> None:
+    flag = flag_with(OTHERS[name])
+    assert user_split(flag.targeting, flag.key, flag.evaluators) is None
+
+
+@pytest.mark.parametrize("kind", BY_KIND)
+@pytest.mark.parametrize("name", SPLITS | OTHERS)
+@settings(max_examples=20, deadline=None)
+@given(key=keys)
+def test_the_fast_path_answers_as_an_evaluation_does(name: str, kind: str, key: str) -> None:
+    flag = compile_flag(flag_with((SPLITS | OTHERS)[name], kind))
+    slow = flag.evaluate({"targetingKey": key})
+    assert both(flag, key) == (slow.value, slow.variant)
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_the_fast_path_answers_as_the_reference_does(name: str) -> None:
+    flag = flag_with(SPLITS[name])
+    document = {
+        "flags": {
+            "flag": {
+                "state": "ENABLED",
+                "variants": flag.variants,
+                "defaultVariant": "off",
+                "targeting": SHARED["ramp"] if name == "a shared split" else flag.targeting,
+            }
+        },
+        "$evaluators": {"key": SHARED["key"]},
+    }
+    compiled = compile_flag(flag)
+    for key in ("user-1", "user-2", "Zoë", "", "名前", *map(str, range(40))):
+        said = theirs(document, "flag", {"targetingKey": key}, NOW)
+        assert answer(compiled.evaluate({"targetingKey": key})) == said
+        assert both(compiled, key) == (said.value, said.variant)
+
+
+@pytest.mark.parametrize("key", [None, 7, 1.5, b"bytes", ["a"], {"a": 1}, object()])
+@pytest.mark.parametrize("name", SPLITS | OTHERS)
+def test_a_key_that_is_no_text_never_raises(name: str, key: Any) -> None:
+    flag = compile_flag(flag_with((SPLITS | OTHERS)[name]))
+    slow = flag.evaluate({"targetingKey": key})
+    assert both(flag, key) == (slow.value, slow.variant)
+
+
+@pytest.mark.parametrize("kind", BY_KIND)
+def test_a_fixed_flag_has_a_fast_path_too(kind: str) -> None:
+    flag = compile_flag(flag_with(None, kind))
+    assert both(flag, "anybody") == (BY_KIND[kind][1], "off")
+
+
+def test_the_app_decides_where_a_flag_is_disabled_or_has_no_default() -> None:
+    disabled = compile_flag(flag_with(SPLITS["the shorthand"], state=FlagState.DISABLED))
+    open_ended = compile_flag(flag_with(None, default_variant=None))
+    assert both(disabled, "user") == both(open_ended, "user") == (None, None)
+
+
+def test_an_object_is_a_fresh_copy_every_time() -> None:
+    for targeting in (None, SPLITS["everybody"], OTHERS["a condition"]):
+        flag = compile_flag(flag_with(targeting, "object", default_variant="on"))
+        first: Any = flag.value_for("a")
+        first["a"].append("changed by an app")
+        evaluated: Any = flag.evaluate({"targetingKey": "a"}).value
+        evaluated["a"].append("changed by an app")
+        assert flag.value_for("a") == {"a": [1]}
+        assert flag.evaluate({"targetingKey": "a"}).value == {"a": [1]}
