@@ -8,6 +8,7 @@
     │   └── EventError              the event file is not what GitHub sends
     ├── FlagServerUnreachableError  no answer from the flag server: exit 3
     ├── FlagServerRefusedError      the flag server will not do what was asked: exit 4
+    ├── StableNotUpError            the version to go back to is not up: exit 4
     └── GitHubError                 GitHub did not answer, or refused; never ends a rollout
 
 Each says what happened, why it matters and what to do; ``str(error)`` is the one rendering of it.
@@ -131,6 +132,12 @@ _WHAT_TO_DO = {
     "rollout_in_progress": "Wait for it to end, or end it with /abort.",
     "slots_changed": "Another rollout ended meanwhile: run this one again.",
 }
+
+
+class StableNotUpError(RampgateError):
+    """The stable slot is down, or nobody knows: nothing was started."""
+
+    exit = Exit.NOT_RELEASED
 
 
 class GitHubError(RampgateError):

@@ -1,0 +1,162 @@
+"""One release, from asking for a rollout to its end. A later run of the same release takes the same rollout up."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from gate.config import Config
+from gate.deploy import DeployAction, Done, NotUp, Work
+from gate.drive import Clock, Driver, Report, World
+from gate.errors import FlagServerRefusedError, StableNotUpError
+from gate.flagserver_api import FlagServer
+from gate.world import Hands
+from rampgate.machine.state import NOT_RESUMABLE, Phase
+from rampgate.plan import FlagKind, Supersede
+from rampgate.rollout import NewRollout, Rollout, Slot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """What is to be released, and for whom. ``key`` is the same for every run that means the same release."""
+
+    key: str
+    version: str
+    by: str
+    sha: str | None = None
+    repository: str | None = None
+    pull_request: int | None = None
+    run_url: str | None = None
+    override: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Who releases: the server it asks, its hands, its clock, its name, and whoever is told."""
+
+    server: FlagServer
+    hands: Hands
+    clock: Clock
+    report: Report
+    holder: str
+    replaces: Callable[[str], bool] = lambda _: False
+    say: Callable[[str], None] = print
+
+    def world(self) -> World:
+        return World(
+            server=self.server,
+            source=self.hands.source,
+            deployer=self.hands.deployer,
+            verify=self.hands.verify,
+            report=self.report,
+            clock=self.clock,
+            holder=self.holder,
+            replaces=self.replaces,
+        )
+
+    def drive(self, rollout: Rollout) -> Rollout:
+        """Drive a rollout from where it stands to its end."""
+        return Driver(world=self.world(), rollout=rollout).run()
+
+
+def release(gate: Gate, config: Config, wanted: Release, begun: Callable[[Rollout], None]) -> Rollout:
+    """Ask for the rollout, drive it to its end, and return it as it ended.
+
+    ``begun`` is told the rollout before anything is done for it, so that whoever comes next can find it.
+
+    Raises:
+        FlagServerRefusedError: the server will not start it.
+        FlagServerUnreachableError: the server cannot be reached, or was silent for too long.
+    """
+    rollout = ask(gate, config, wanted)
+    begun(rollout)
+    ended = gate.drive(rollout)
+    if ended.state.attempt == rollout.state.attempt and _came_late(rollout) and _resumable(ended):
+        # It was being undone after another gate's end when this run came: now it can be taken up.
+        ended = gate.drive(ask(gate, config, wanted))
+    return ended
+
+
+def _came_late(rollout: Rollout) -> bool:
+    return rollout.state.phase is Phase.REVERTING
+
+
+def _resumable(rollout: Rollout) -> bool:
+    state = rollout.state
+    return state.phase in (Phase.REVERTED, Phase.FAILED) and state.reason not in NOT_RESUMABLE
+
+
+def ask(gate: Gate, config: Config, wanted: Release) -> Rollout:
+    """Ask the server for the rollout, waiting where the plan says so.
+
+    Raises:
+        FlagServerRefusedError: it will not start, and no waiting helps.
+        FlagServerUnreachableError: the server cannot be reached.
+    """
+    plan, said = config.plan, ""
+    until = gate.clock.monotonic() + plan.retire + plan.scale_down_delay
+    while True:
+        new = _new(gate, config, wanted)
+        try:
+            return gate.server.create(new)
+        except FlagServerRefusedError as error:
+            queued = error.code == "queued_behind"
+            waits = queued or (error.code == "rollout_in_progress" and plan.supersede is not Supersede.REFUSE)
+            moved = error.code == "slots_changed"
+            if not (waits or moved) or (not queued and gate.clock.monotonic() > until):
+                raise
+            if error.what != said:
+                gate.say(f"Waiting: {error.what}")
+                said = error.what
+            gate.clock.sleep(min(5.0, plan.poll))
+
+
+def _new(gate: Gate, config: Config, wanted: Release) -> NewRollout:
+    plan = config.plan
+    slots = gate.server.slots(plan.environment, plan.flag)
+    stable = slots.stable if slots else Slot(name="off" if plan.kind is FlagKind.RELEASE else "blue")
+    baseline, stable = _baseline(gate, config, stable)
+    return NewRollout(
+        key=wanted.key,
+        plan=plan,
+        version=wanted.version,
+        stable=stable,
+        baseline=baseline,
+        by=wanted.by,
+        sha=wanted.sha,
+        repository=wanted.repository,
+        pull_request=wanted.pull_request,
+        run_url=wanted.run_url,
+        config=config.document,
+        override=wanted.override,
+    )
+
+
+def _baseline(gate: Gate, config: Config, stable: Slot) -> tuple[bool, Slot]:
+    """Whether the stable slot is up, by its deployer's word, and what it runs. A release flag's off is always up.
+
+    Only a slot that was never filled may be empty: without a baseline a release goes to everybody unjudged, so a
+    stable version that is down, or a deployer that does not know, ends the run instead.
+    """
+    plan = config.plan
+    if plan.kind is FlagKind.RELEASE:
+        return True, stable
+    work = Work(
+        action=DeployAction.STATUS,
+        slot=stable.name,
+        version=stable.version or "",
+        fence=0,
+        environment=plan.environment,
+        flag=plan.flag,
+        rollout_id="",
+        seconds=plan.verify,
+    )
+    found = gate.hands.deployer.run(work, lambda: True)
+    if isinstance(found, Done):
+        return True, replace(stable, version=stable.version or found.version)
+    if isinstance(found, NotUp) and stable.version is None:
+        gate.say(f"First deploy, there is no stable version to compare with: {found.text}.")
+        return False, stable
+    raise StableNotUpError(
+        f"The stable slot {stable.name} is not known to be up: {found.text}.",
+        why="Users are there, a revert would send them back there, and there is nothing to compare with.",
+        do=f"Bring {stable.version or 'it'} up; or, if that slot is meant to be empty, clear its version on the server.",
+    )

@@ -1,0 +1,109 @@
+"""From a configuration to what carries it out: the deployer, the verification and the source it describes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import assert_never
+
+from gate import deploy, metrics, verify
+from gate.carry_out import Verify
+from gate.config import (
+    CheckConfig,
+    CommandCheck,
+    CommandDeploy,
+    Config,
+    DeployConfig,
+    FlagServerMetrics,
+    HttpCheck,
+    MetricConfig,
+    NoDeploy,
+    PrometheusMetrics,
+)
+from gate.deploy import Deployer, Workplace
+from gate.metrics import Means, Source, TelemetryApi
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hands:
+    """What works on slots, and what reads figures."""
+
+    deployer: Deployer
+    verify: Verify
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Where the gate runs: its folder, its environment, the secrets that nobody may see, and where lines are said."""
+
+    folder: Path
+    environ: Mapping[str, str] = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    say: Callable[[str], None]
+
+
+def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hands:
+    """The hands that this configuration describes, at work in these surroundings."""
+    options = _metric(config.metrics[0])
+    hidden = options.credentials()
+    secrets = (*around.secrets, *(value for name in hidden if (value := around.environ.get(name))))
+    workplace = Workplace(
+        folder=around.folder,
+        environ=around.environ,
+        say=around.say,
+        secrets=secrets,
+        hidden=hidden,
+        every=min(1.0, config.plan.poll),
+    )
+    deployer = deploy.build(_deploy(config.deploy), workplace)
+    return Hands(
+        deployer=deployer,
+        verify=verify.DarkVerification(
+            deployer=deployer, workplace=workplace, checks=tuple(_check(one) for one in config.verify)
+        ),
+        source=metrics.build(options, Means(telemetry=telemetry, environ=around.environ)),
+    )
+
+
+def _deploy(config: DeployConfig) -> deploy.Options:
+    match config:
+        case CommandDeploy():
+            return deploy.CommandOptions(command=config.command)
+        case NoDeploy():
+            return deploy.NoneOptions()
+        case _:
+            assert_never(config)
+
+
+def _metric(config: MetricConfig) -> metrics.Options:
+    match config:
+        case FlagServerMetrics():
+            return metrics.FlagServerOptions()
+        case PrometheusMetrics():
+            return metrics.PrometheusOptions(
+                url=config.url,
+                requests=config.requests,
+                errors=config.errors,
+                token_env=config.token_env,
+                user_env=config.user_env,
+                password_env=config.password_env,
+                timeout=config.timeout,
+            )
+        case _:
+            assert_never(config)
+
+
+def _check(config: CheckConfig) -> verify.Check:
+    match config:
+        case HttpCheck():
+            return verify.Probe(
+                url=config.url,
+                status=config.status,
+                within=config.within,
+                contains=config.contains,
+                headers=config.headers,
+            )
+        case CommandCheck():
+            return verify.CommandCheck(command=config.command)
+        case _:
+            assert_never(config)
