@@ -1,15 +1,17 @@
 """The Flask app: every route of the table, for any WSGI host and for tests. The loop answers the hot ones before it."""
 
+import secrets
 from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Response, request
+from structlog.contextvars import bind_contextvars, clear_contextvars
 from werkzeug.exceptions import HTTPException
 
 from flagserver.errors import FlagServerError, TooLargeError
 from flagserver.services import Services
 from flagserver.views import ROUTES
-from flagserver.views.route import MOST_BODY, Call, Reply, Route, admit, answer, refused
+from flagserver.views.route import MOST_BODY, Call, Reply, Route, admit_fresh, answer, refused
 from flagserver.wire import encode
 
 
@@ -29,17 +31,20 @@ def create_app(services: Services) -> Flask:
 def _view(services: Services, route: Route) -> Callable[..., Response]:
     def view(**params: str) -> Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
+        request_id = secrets.token_hex(8)
+        clear_contextvars()
+        bind_contextvars(request=request_id)
         try:
             if (request.content_length or 0) > MOST_BODY:
                 raise too_large()
-            caller = admit(services, route, headers, params)
+            caller = admit_fresh(services, route, headers, params)
             body = request.stream.read(MOST_BODY + 1)
             if len(body) > MOST_BODY:
                 raise too_large()
         except FlagServerError as error:
-            return _response(refused(error))
+            return _response(refused(error), request_id)
         call = Call(params=params, query=request.args.to_dict(), headers=headers, body=body, caller=caller)
-        return _response(answer(services, route, call))
+        return _response(answer(services, route, call), request_id)
 
     return view
 
@@ -48,8 +53,9 @@ def too_large() -> TooLargeError:
     return TooLargeError(f"The body is larger than {MOST_BODY // 1024} KiB.")
 
 
-def _response(reply: Reply) -> Response:
+def _response(reply: Reply, request_id: str) -> Response:
     response = Response(reply.body, status=reply.status, content_type=reply.type)
+    response.headers["X-Request-Id"] = request_id
     for name, value in reply.headers:
         response.headers[name] = value
     return response

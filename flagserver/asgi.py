@@ -3,7 +3,6 @@ carries streams. Everything else goes to Flask in a pool of threads.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,12 +14,23 @@ from a2wsgi import WSGIMiddleware
 from flagserver import hub, wire
 from flagserver.app import create_app, too_large
 from flagserver.auth import Caller
-from flagserver.errors import FlagServerError, StoreGoneError, UnknownKeyError
+from flagserver.errors import FlagServerError, UnknownKeyError
 from flagserver.services import Services
 from flagserver.streams import Streams
 from flagserver.views import ROUTES
 from flagserver.views.rollouts import read_one, wish
-from flagserver.views.route import MOST_BODY, Call, Reply, Route, Served, admit, answer, refused, reply_with
+from flagserver.views.route import (
+    MOST_BODY,
+    Call,
+    Reply,
+    Route,
+    Served,
+    admit,
+    admit_fresh,
+    answer,
+    refused,
+    reply_with,
+)
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -77,16 +87,13 @@ class FrontDoor:
             await _send(send, answer(self._services, route, call))
 
     async def _admit(self, route: Route, headers: Mapping[str, str], params: Mapping[str, str]) -> Caller:
-        keyring = self._services.keyring
         try:
             return admit(self._services, route, headers, params)
         except UnknownKeyError:
-            if not keyring.may_be_outdated:
+            if not self._services.keyring.may_be_outdated:
                 raise
-        # Without the store the keys known so far stay good, and this one is not among them.
-        with contextlib.suppress(StoreGoneError):
-            await self._in_thread(keyring.refresh)
-        return admit(self._services, route, headers, params)
+        caller: Caller = await self._in_thread(admit_fresh, self._services, route, headers, params)
+        return caller
 
     async def _long_poll(self, call: Call) -> Reply:
         """Answer when the rollout's revision is another than the caller's, or when its wait is over."""

@@ -113,6 +113,7 @@ class Streams:
             watcher.cancel()
             shard.discard(client)
             self._open -= 1
+            self._leave(channel)
             self._services.meters.streams.set(self._open)
 
     async def _run(self, channel: _Channel, client: _Client, send: Send) -> None:
@@ -147,6 +148,15 @@ class Streams:
             )
             channel.keeper = asyncio.ensure_future(self._keep(channel))
         return channel
+
+    def _leave(self, channel: _Channel) -> None:
+        """Forget an environment that nobody listens to."""
+        if any(channel.shards) or self._channels.get(channel.environment) is not channel:
+            return
+        del self._channels[channel.environment]
+        channel.stop()
+        if channel.keeper is not None:
+            channel.keeper.cancel()
 
     async def _keep(self, channel: _Channel) -> None:
         """Pass on changes at once and heartbeats in time, until the server ends."""

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from flagserver.errors import SettingsError, StoreGoneError
 from flagserver.store.clock import Clock, SteadyClock
-from flagserver.store.tables import rollout_events, versions
+from flagserver.store.tables import rollouts, versions
 
 HEAD = "0001"
 """The migration that this code needs; a test compares it with the newest one in the package."""
@@ -44,6 +45,10 @@ class Tx:
     @property
     def is_postgres(self) -> bool:
         return self.connection.dialect.name == "postgresql"
+
+    def upsert(self, table: sa.Table) -> Any:
+        """An insert with ``on_conflict_do_update``: both databases have the same one, under different types."""
+        return postgresql.insert(table) if self.is_postgres else sqlite.insert(table)
 
 
 class Store:
@@ -104,7 +109,7 @@ class Store:
             if self.is_postgres:
                 self._moment(tx.connection)
                 return
-            recorded = tx.one(sa.select(sa.func.max(rollout_events.c.at)))
+            recorded = tx.one(sa.select(sa.func.max(rollouts.c.updated_at)))
         if recorded is not None and recorded[0] is not None:
             self._steady.not_before(recorded[0])
 
@@ -152,14 +157,10 @@ class Store:
 
 def bump(tx: Tx, name: str) -> int:
     """Raise a version, making its row at the first time; returns the new one."""
-    done = tx.run(
-        sa.update(versions).where(versions.c.name == name).values(version=versions.c.version + 1)
-        .returning(versions.c.version)
-    ).first()  # fmt: skip
-    if done is not None:
-        return int(done[0])
-    tx.run(sa.insert(versions).values(name=name, version=1))
-    return 1
+    first = tx.upsert(versions).values(name=name, version=1)
+    risen = {"version": versions.c.version + 1}
+    done = tx.run(first.on_conflict_do_update(index_elements=["name"], set_=risen).returning(versions.c.version))
+    return int(done.scalar_one())
 
 
 def current_versions(tx: Tx) -> dict[str, int]:

@@ -33,8 +33,10 @@ class FlagRecord:
 
 
 def lock(tx: Tx, environment: str, key: str) -> FlagRecord | None:
-    """The flag, with every other writer of it made to wait until this transaction ends."""
-    return _first(tx, _where(sa.select(flags), environment, key).with_for_update())
+    """The flag, with every other writer of it made to wait until this transaction ends, if it exists or not."""
+    if tx.is_postgres:
+        tx.run(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"{environment}/{key}", 0))))
+    return _first(tx, _where(sa.select(flags), environment, key))
 
 
 def load(tx: Tx, environment: str, key: str) -> FlagRecord | None:
@@ -82,9 +84,10 @@ def touch(tx: Tx, environment: str) -> None:
 
 
 def _changed(tx: Tx, environment: str) -> None:
+    # Always in this order: two transactions that take the rows in different orders would wait for each other.
+    touch(tx, environment)
     # Apart from the environment's, so that a renewed lease does not make everybody read all flags again.
     bump(tx, f"flags:{environment}")
-    touch(tx, environment)
 
 
 def _where(statement: sa.Select[Any], environment: str, key: str) -> sa.Select[Any]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from flagserver.store.engine import Tx
 from flagserver.store.tables import flags, latencies, rollouts, telemetry, telemetry_batches
@@ -35,7 +34,7 @@ class Count:
 def mark(tx: Tx, environment: str, batch: str, client: str, dropped: int) -> bool:
     """Remember the batch; false when it was applied before."""
     row = {"environment": environment, "batch": batch, "client": client, "at": tx.now, "dropped": dropped}
-    statement = _insert(tx, telemetry_batches).values(row).on_conflict_do_nothing()
+    statement = tx.upsert(telemetry_batches).values(row).on_conflict_do_nothing()
     return tx.run(statement).rowcount == 1
 
 
@@ -92,11 +91,6 @@ def forget(tx: Tx, before: float) -> None:
 
 
 def _add_up(tx: Tx, table: sa.Table, where: Mapping[str, Any], more: Mapping[str, int]) -> None:
-    statement = _insert(tx, table).values({**where, **more})
+    statement = tx.upsert(table).values({**where, **more})
     summed = {name: table.c[name] + statement.excluded[name] for name in more}
     tx.run(statement.on_conflict_do_update(index_elements=list(where), set_=summed))
-
-
-def _insert(tx: Tx, table: sa.Table) -> Any:
-    # Both dialects have the same upsert under different types.
-    return postgresql.insert(table) if tx.is_postgres else sqlite.insert(table)

@@ -1,9 +1,9 @@
 """What the server answers: one table of routes, each a plain function from a call to a reply."""
 
-from flagserver.views import flags, health, keys, ofrep, rollouts, snapshot, telemetry
+from flagserver.views import flags, health, keys, ofrep, openapi, rollouts, snapshot, telemetry
 from flagserver.views.route import Route
 
-ROUTES: tuple[Route, ...] = (
+_OTHERS: tuple[Route, ...] = (
     *health.ROUTES,
     *snapshot.ROUTES,
     *ofrep.ROUTES,
@@ -12,4 +12,6 @@ ROUTES: tuple[Route, ...] = (
     *flags.ROUTES,
     *keys.ROUTES,
 )
+
+ROUTES: tuple[Route, ...] = (*_OTHERS, openapi.route(_OTHERS))
 """Every route. Flask, the loop in front of it, the guard and the OpenAPI description all read this table."""

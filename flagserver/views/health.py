@@ -1,7 +1,7 @@
 """Is it alive, may it serve, what does it count, what does it offer."""
 
 from flagserver.services import Services
-from flagserver.views.route import JSON, Call, Reply, Route, Served, json_reply
+from flagserver.views.route import Call, Reply, Route, Served, json_reply
 from rampgate.machine.state import Deadline
 
 READY_WITHIN = 10.0
@@ -39,12 +39,6 @@ def _metrics(services: Services, _call: Call) -> Reply:
     return Reply(200, meters.text(), type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _openapi(_services: Services, _call: Call) -> Reply:
-    from flagserver.openapi import document  # noqa: PLC0415  (it reads the table that this route is in)
-
-    return Reply(200, document(), type=JSON)
-
-
 ROUTES = (
     Route(method="GET", path="/healthz", role=None, answer=_healthz, served=Served.LOOP, summary="The loop runs"),
     Route(
@@ -52,5 +46,4 @@ ROUTES = (
         summary="The store was read lately, and what is served",
     ),
     Route(method="GET", path="/metrics", role=None, answer=_metrics, served=Served.LOOP, summary="Prometheus' metrics"),
-    Route(method="GET", path="/openapi.json", role=None, answer=_openapi, served=Served.LOOP, summary="These words"),
 )  # fmt: skip

@@ -4,6 +4,7 @@ No framework: the same function serves the event loop, Flask and the tests.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -88,7 +89,11 @@ class Served(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One method of one path. ``role`` is the least that may call it; ``None``: anybody."""
+    """One method of one path. ``role`` is the least that may call it; ``None``: anybody.
+
+    ``status`` is what a success has, ``made`` other successes, ``refuses`` refusals of its own; ``gives`` is the
+    answer's type, or its JSON schema.
+    """
 
     method: str
     path: str
@@ -97,7 +102,7 @@ class Route:
     summary: str
     served: Served = Served.THREAD
     takes: TypeAdapter[Any] | None = None
-    gives: TypeAdapter[Any] | None = None
+    gives: TypeAdapter[Any] | Mapping[str, Any] | None = None
     status: int = 200
     query: tuple[str, ...] = ()
     refuses: tuple[int, ...] = ()
@@ -125,6 +130,19 @@ def admit(services: Services, route: Route, headers: Mapping[str, str], params: 
     if environment is not None and caller.environment not in (None, environment):
         raise NotAllowedError(f"The key belongs to {caller.environment}, not to {environment}.", code="environment")
     return caller
+
+
+def admit_fresh(services: Services, route: Route, headers: Mapping[str, str], params: Mapping[str, str]) -> Caller:
+    """Like ``admit``, but a key that is not known yet is looked for in the store first. May wait for it."""
+    try:
+        return admit(services, route, headers, params)
+    except UnknownKeyError:
+        if not services.keyring.may_be_outdated:
+            raise
+    # Without the store the keys known so far stay good, and this one is not among them.
+    with suppress(StoreGoneError):
+        services.keyring.refresh()
+    return admit(services, route, headers, params)
 
 
 def presented(headers: Mapping[str, str]) -> str:
