@@ -65,18 +65,19 @@ class Stakes:
 
     steps: int
     planned: int
+    start: float = 0.45
 
     def at(self, batches: int, *, reserve: float, new_step: bool) -> float:
         """What to stake on the batch that follows ``batches`` earlier ones, the first of its step or not."""
         ahead = max(0, self.steps - 1)
         if batches == 0:
-            return 0.45 if ahead else 0.65
-        stake = 0.2 / ahead if new_step and ahead else 0.0
+            return self.start if ahead else self.start + 0.2
+        stake = min(0.2 / ahead, reserve / 2) if new_step and ahead else 0.0
         overdue = batches - max(1, self.planned)
         if overdue < 0:
-            return stake + 0.25 / max(1, self.planned)
+            return stake + (0.7 - self.start) / max(1, self.planned)
         # Past the plan what is left is spent as 1/2, 1/6, 1/12 ... of it: for ever, and never all.
-        return stake + max(0.0, reserve - stake) / (overdue + 2)
+        return stake + (reserve - stake) / (overdue + 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,13 +32,19 @@ def log_e(state: JudgeState) -> float:
     return sum_of_logs(_parts(state))
 
 
-def _weights(state: JudgeState) -> tuple[float, ...]:
-    return tuple(log(one) if one else -inf for one in (WITH_HOLD_BACK if state.hold_back else WITHOUT_HOLD_BACK))
+def suspicion(state: JudgeState) -> float:
+    """ln E without the burst guard. One poll may not revert; but it may well keep a step from being left."""
+    found = (state.harm.raw, state.traffic.capital.raw, state.alone.capital.raw)
+    return sum_of_logs(weight + one for weight, one in zip(_weights(state), found, strict=True))
 
 
 def _parts(state: JudgeState) -> tuple[float, ...]:
     found = (state.harm.log_e, state.traffic.capital.log_e, state.alone.capital.log_e)
     return tuple(weight + one for weight, one in zip(_weights(state), found, strict=True))
+
+
+def _weights(state: JudgeState) -> tuple[float, ...]:
+    return tuple(log(one) if one else -inf for one in (WITH_HOLD_BACK if state.hold_back else WITHOUT_HOLD_BACK))
 
 
 def weigh(state: JudgeState, interval: Interval) -> JudgeState:
@@ -67,7 +73,7 @@ def _traffic(state: JudgeState, stable: int, canary: int) -> traffic.Traffic:
         canary=canary,
         share=state.share,
         step=state.step,
-        stakes=_stakes(state),
+        stakes=Stakes(steps=state.steps, planned=state.planned_polls, start=traffic.START),
         cap=_cap(state, 1),
     )
 
@@ -84,7 +90,7 @@ def _close(state: JudgeState) -> JudgeState:
         return replace(state, alone=weighed)
     state = replace(
         state,
-        weather=state.weather.seen(batch.stable),
+        weather=state.weather.seen(batch.stable, settings.floor),
         alone=alone.remember(state.alone, batch.stable),
     )
     if state.share == 0:
@@ -98,7 +104,7 @@ def _close(state: JudgeState) -> JudgeState:
             batch,
             margin=settings.margin,
             floor=settings.floor,
-            stakes=_stakes(state),
+            stakes=Stakes(steps=state.steps, planned=state.planned_polls),
             step=state.step,
             cap=_cap(state, 0),
         ),
@@ -125,7 +131,3 @@ def _alarm(state: JudgeState, interval: Interval) -> Alarm:
     else:
         text = f"{words.rates(state.stable, state.canary)}."
     return Alarm(reason=VerdictReason.ERRORS_HIGHER, text=text)
-
-
-def _stakes(state: JudgeState) -> Stakes:
-    return Stakes(steps=state.steps, planned=state.planned_polls)

@@ -72,6 +72,11 @@ class Harm:
         """Harm is above the margin *and* above the floor; so it has no more evidence than the weaker of the two."""
         return min(self.relative.log_e, self.absolute.log_e)
 
+    @property
+    def raw(self) -> float:
+        """The same without the burst guard."""
+        return min(self.relative.raw, self.absolute.raw)
+
 
 def weigh(harm: Harm, batch: Batch, *, margin: float, floor: float, stakes: Stakes, step: int, cap: float) -> Harm:
     """With one more batch, closed in ``step``; ``cap`` in nats a batch (the burst guard)."""

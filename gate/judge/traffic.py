@@ -10,8 +10,11 @@ from math import exp, log1p, sqrt
 from gate.judge.eprocess import Dispersion, EProcess, Stakes, bet, effects
 from rampgate.plan import WHOLE
 
-EFFECTS = effects(0.25, 6.0, 8)
-"""From a fifth below the tolerated share to next to nothing."""
+EFFECTS = effects(0.5, 6.0, 4)
+"""From two fifths below the tolerated share to next to nothing."""
+
+START = 0.15
+"""The first stake: a canary falls silent at any time, so most of the cash is kept for later."""
 
 MARGIN = 0.8
 """The part of its cohort's traffic below which a canary is missing traffic."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from gate.judge import promotion, words
 from gate.judge.counters import NOTHING, Batch, Gap, Interval, Tally, take
-from gate.judge.evidence import log_e, threshold, weigh
+from gate.judge.evidence import log_e, suspicion, threshold, weigh
 from gate.judge.state import JudgeState, Situation
 from rampgate.evidence import Counters, Look, Reading, Sample, SourceDown, Verdict, VerdictReason, VerdictWord
 from rampgate.plan import WHOLE, JudgeSettings
@@ -97,7 +97,7 @@ def _count(state: JudgeState, interval: Interval) -> JudgeState:
     """Polls of this step that brought the canary traffic, and how many of them in one clean stretch."""
     if interval.gap is Gap.LATE:
         return state
-    if interval.stable is None or interval.canary is None or log_e(state) >= 1.0:
+    if interval.stable is None or interval.canary is None or suspicion(state) >= 1.0:
         return replace(state, clean=0)
     if interval.canary.requests == 0 or state.weather.is_bad(state.settings.floor):
         return state
@@ -130,7 +130,7 @@ def _weighed(state: JudgeState, situation: Situation, excluded: float | None) ->
     """What is said of valid data."""
     settings = state.settings
     figures = _figures(state, excluded)
-    if log_e(state) >= 1.0:
+    if suspicion(state) >= 1.0:
         text = f"Harm may be building up: {figures}"
         return VerdictWord.INCONCLUSIVE, VerdictReason.HARM_BUILDING, text
     if state.weather.is_bad(settings.floor):
@@ -166,7 +166,7 @@ def _verdict(state: JudgeState, finding: Finding, excluded: float | None) -> Ver
         log_e=log_e(state),
         threshold=threshold(state),
         excluded=excluded,
-        no_harm=log_e(state) < 0.0 and state.alarm is None,
+        no_harm=suspicion(state) < 0.0 and state.alarm is None,
         culprit=_CULPRITS.get(reason),
     )
 

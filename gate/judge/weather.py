@@ -19,13 +19,17 @@ EFFECTS = (0.2, 0.4, 0.8, 1.6, 3.2)
 SURE = log(100.0)
 
 
+BAD_WEIGHT = 0.1
+"""How much of a bad batch the past takes in: a storm is not what is usual, unless it stays."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weather:
     """Stable's requests and errors of the last few batches, and of those before.
 
     Both fade: what is recent halves with every batch and goes over to the past, whose memory is some fifty batches.
-    So a storm is seen in its first batches, is over a few batches after its end, and a rate that stays high becomes
-    the usual one: the judge cannot wait for ever.
+    So a storm is seen in its first batches, is over a few batches after its end, and a rate that stays high for an
+    hour or so of polls becomes the usual one: the judge cannot wait for ever.
     """
 
     requests: float = 0.0
@@ -33,13 +37,14 @@ class Weather:
     past_requests: float = 0.0
     past_errors: float = 0.0
 
-    def seen(self, stable: Sample) -> "Weather":
+    def seen(self, stable: Sample, floor: float) -> "Weather":
         """With one more batch of stable."""
+        weight = 0.5 * (BAD_WEIGHT if self.is_bad(floor) else 1.0)
         return Weather(
             requests=self.requests / 2 + stable.requests,
             errors=self.errors / 2 + stable.errors,
-            past_requests=0.98 * self.past_requests + self.requests / 2,
-            past_errors=0.98 * self.past_errors + self.errors / 2,
+            past_requests=0.98 * self.past_requests + weight * self.requests,
+            past_errors=0.98 * self.past_errors + weight * self.errors,
         )
 
     def is_bad(self, floor: float) -> bool:
