@@ -104,8 +104,9 @@ class Verdict:
     """The judge's word, and the figures behind it.
 
     ``log_e`` is the evidence of harm in nats, ``threshold`` what it must reach to revert; ``excluded`` is the
-    smallest ratio of error rates, canary to stable, that the data exclude at 1 - beta (``None``: none yet);
-    ``no_harm`` is true while no evidence of harm has built up (E < 1), which a policy may ask for.
+    smallest ratio of error rates, canary to stable, that this step's data exclude at 1 - beta (``None``: none yet);
+    ``no_harm`` is true while the data speak against harm (E < 1, the burst guard left aside), which a policy may
+    ask for; ``culprit`` names what regressed: ``errors`` or ``traffic``.
     """
 
     __pydantic_config__ = STRICT
