@@ -7,6 +7,8 @@ it are other people's text: data, never instructions to this module.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 from typing import Any, TypeVar, assert_never
 
 from gate.errors import EventError
@@ -24,13 +26,19 @@ class RunRollout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObeyComment:
-    """A comment on a pull request that may hold a command. Nobody has looked yet who may say what."""
+    """A comment on a pull request that may hold a command. Nobody has looked yet who may say what.
+
+    ``created_at`` is in seconds since the epoch on GitHub's clock; ``edited``: it was changed since. ``author`` wrote
+    it and ``sender`` caused the event; the runner's two actors are in ``Runner``.
+    """
 
     body: str
     comment_id: int
     author: str
-    author_type: str
+    author_is_user: bool
     sender: str
+    created_at: float
+    edited: bool
     pull_request: int
     url: str
 
@@ -45,11 +53,21 @@ class Validate:
     """Look at the configuration and say what is wrong with it."""
 
 
+class NoticeReason(StrEnum):
+    """Why there is nothing to do, as the output `reason` says it. docs/reasons.md has a row for each."""
+
+    FORK_READ_ONLY = "fork_read_only"
+    BRANCH_DELETED = "branch_deleted"
+    COMMENT_EDITED = "comment_edited"
+    NOT_A_PULL_REQUEST = "not_a_pull_request"
+    NO_COMMAND = "no_command"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """There is nothing to do, and that is no failure. ``reason`` is one word for the step's output."""
+    """There is nothing to do, and that is no failure."""
 
-    reason: str
+    reason: NoticeReason
     text: str
 
 
@@ -118,7 +136,7 @@ def _run(runner: Runner, inputs: Inputs, event: Event) -> RunRollout | Notice:
             do="Release on push, release or workflow_dispatch.",
         )
     if runner.event_name == "push" and event.get("deleted") is True:
-        return Notice(reason="branch_deleted", text="The branch was deleted: there is nothing to release.")
+        return Notice(reason=NoticeReason.BRANCH_DELETED, text="The branch was deleted: there is nothing to release.")
     sha, pull_request = runner.sha, None
     if runner.event_name in _PULL_REQUESTS:
         head = _field(_field(event, "pull_request", dict), "head", dict, "pull_request.")
@@ -150,31 +168,41 @@ def _is_foreign(head: Mapping[str, Any], event: Event) -> bool:
 
 def _fork() -> Notice:
     text = "The commit comes from a fork, whose runs get no secrets and a read-only token: nothing is released."
-    return Notice(reason="fork_read_only", text=text)
+    return Notice(reason=NoticeReason.FORK_READ_ONLY, text=text)
 
 
 def _comment(runner: Runner, event: Event) -> ObeyComment | Notice:
     if runner.event_name != "issue_comment":
         raise EventError(f"The event {runner.event_name} holds no comment.", do="Obey comments on: issue_comment.")
     if _field(event, "action", str) != "created":
-        return Notice(reason="comment_edited", text="Only new comments are obeyed, never edited or deleted ones.")
+        return Notice(reason=NoticeReason.COMMENT_EDITED, text="Only new comments are obeyed.")
     issue = _field(event, "issue", dict)
     comment = _field(event, "comment", dict)
     if not isinstance(issue.get("pull_request"), dict):
-        return Notice(reason="not_a_pull_request", text="The comment is on an issue, not on a pull request.")
+        return Notice(reason=NoticeReason.NOT_A_PULL_REQUEST, text="The comment is on an issue, not on a pull request.")
     body = comment.get("body") or ""
     if not isinstance(body, str) or not body.startswith("/"):
-        return Notice(reason="no_command", text="The comment holds no command.")
+        return Notice(reason=NoticeReason.NO_COMMAND, text="The comment holds no command.")
     user = _field(comment, "user", dict, "comment.")
+    created = _field(comment, "created_at", str, "comment.")
     return ObeyComment(
         body=body,
         comment_id=_field(comment, "id", int, "comment."),
         author=_field(user, "login", str, "comment.user."),
-        author_type=_field(user, "type", str, "comment.user."),
+        author_is_user=_field(user, "type", str, "comment.user.") == "User",
         sender=_field(_field(event, "sender", dict), "login", str, "sender."),
+        created_at=_moment(created, "comment.created_at"),
+        edited=_field(comment, "updated_at", str, "comment.") != created,
         pull_request=_field(issue, "number", int, "issue."),
         url=_field(comment, "html_url", str, "comment."),
     )
+
+
+def _moment(text: str, name: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError as error:
+        raise EventError(f"The event's {name} is no moment.", why="It says what the author had seen.") from error
 
 
 Kind = TypeVar("Kind", dict[str, Any], str, int)

@@ -14,7 +14,7 @@
 Each says what happened, why it matters and what to do; ``str(error)`` is the one rendering of it.
 """
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 from rampgate.plan import Problem
 
@@ -42,6 +42,19 @@ class Exit(IntEnum):
     """SIGTERM: the job was ended."""
 
 
+class ErrorReason(StrEnum):
+    """Why a run ended in an error, as the output `reason` says it. docs/reasons.md has a row for each."""
+
+    CONFIG_INVALID = "config_invalid"
+    INPUT_INVALID = "input_invalid"
+    EVENT_UNREADABLE = "event_unreadable"
+    MISUSE = "misuse"
+    FLAG_SERVER_UNREACHABLE = "flag_server_unreachable"
+    FLAG_SERVER_REFUSED = "flag_server_refused"
+    GITHUB_FAILED = "github_failed"
+    FAULT = "fault"
+
+
 class RampgateError(Exception):
     """Something that ends what the gate was doing.
 
@@ -52,6 +65,7 @@ class RampgateError(Exception):
     """
 
     exit: Exit = Exit.FAULT
+    reason: ErrorReason = ErrorReason.FAULT
 
     def __init__(self, what: str, *, why: str = "", do: str = "") -> None:
         super().__init__(what)
@@ -67,6 +81,7 @@ class MisuseError(RampgateError):
     """The person who set this up must change something."""
 
     exit = Exit.MISUSE
+    reason = ErrorReason.MISUSE
 
 
 class ProblemsError(MisuseError):
@@ -83,6 +98,8 @@ class ProblemsError(MisuseError):
 class ConfigError(ProblemsError):
     """The configuration file cannot be used; nothing was deployed."""
 
+    reason = ErrorReason.CONFIG_INVALID
+
     def __init__(self, where: str, problems: tuple[Problem, ...]) -> None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         super().__init__(f"{where}: {count}.", problems, why="Nothing was deployed.")
@@ -92,6 +109,8 @@ class ConfigError(ProblemsError):
 class InputError(ProblemsError):
     """Inputs of the Action, or variables of the runner, are missing or wrong."""
 
+    reason = ErrorReason.INPUT_INVALID
+
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         super().__init__(f"Inputs: {count}.", problems, why="Nothing was started.")
@@ -100,11 +119,14 @@ class InputError(ProblemsError):
 class EventError(MisuseError):
     """The event that started the workflow cannot be read, or means nothing to the gate."""
 
+    reason = ErrorReason.EVENT_UNREADABLE
+
 
 class FlagServerUnreachableError(RampgateError):
     """The flag server gave no usable answer."""
 
     exit = Exit.UNREACHABLE
+    reason = ErrorReason.FLAG_SERVER_UNREACHABLE
 
 
 class FlagServerRefusedError(RampgateError):
@@ -115,6 +137,8 @@ class FlagServerRefusedError(RampgateError):
         message: the server's sentence.
         problems: what is wrong with what was sent, where the server says so.
     """
+
+    reason = ErrorReason.FLAG_SERVER_REFUSED
 
     def __init__(self, *, code: str, message: str, problems: tuple[Problem, ...] = ()) -> None:
         super().__init__(message, do=_WHAT_TO_DO.get(code, ""))
@@ -142,3 +166,5 @@ class StableNotUpError(RampgateError):
 
 class GitHubError(RampgateError):
     """GitHub gave no usable answer. Judging and reverting go on without it."""
+
+    reason = ErrorReason.GITHUB_FAILED

@@ -212,6 +212,8 @@ class HttpCheckKeys(Keys):
     within: Duration = Field(default=_HTTP.within, description="The longest it may take.")
     contains: Line | None = Field(default=None, description="Text that must be in it.")
     headers: dict[str, Line] = Field(default={}, description="Headers to send.")
+    answers: dict[str, Line] = Field(default={}, description="Headers that must come back.")
+    patience: Duration = Field(default=_HTTP.patience, description="For how long it is tried again.")
 
     @model_validator(mode="after")
     def _names_the_arm(self) -> "HttpCheckKeys":

@@ -169,7 +169,13 @@ def _check(keys: HttpCheckKeys | CommandCheckKeys) -> CheckConfig:
     if isinstance(keys, CommandCheckKeys):
         return CommandCheck(command=keys.command)
     return HttpCheck(
-        url=keys.url, status=keys.status, within=keys.within, contains=keys.contains, headers=dict(keys.headers)
+        url=keys.url,
+        status=keys.status,
+        within=keys.within,
+        contains=keys.contains,
+        headers=dict(keys.headers),
+        answers=dict(keys.answers),
+        patience=keys.patience,
     )
 
 

@@ -55,7 +55,8 @@ MetricConfig = FlagServerMetrics | PrometheusMetrics
 class HttpCheck:
     """A page of the dark version that must answer. ``within``: the longest it may take, in seconds.
 
-    ``url`` holds ``{{slot}}`` or ``{{version}}``, or maps each slot to its own address.
+    ``url`` holds ``{{slot}}`` or ``{{version}}``, or maps each slot to its own address. ``headers`` are sent,
+    ``answers`` must come back; ``patience`` is for how many seconds it is tried again.
     """
 
     url: str | Mapping[str, str]
@@ -63,6 +64,8 @@ class HttpCheck:
     within: float = 5.0
     contains: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    answers: Mapping[str, str] = field(default_factory=dict)
+    patience: float = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

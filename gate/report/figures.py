@@ -1,0 +1,97 @@
+"""What a rollout's looks and history add up to, as values: the one place where the report counts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rampgate.evidence import Look, Sample
+from rampgate.machine.events import HookProgressed, Judged
+from rampgate.machine.state import Phase, Reason, Verb
+from rampgate.plan import WHOLE, percent
+from rampgate.rollout import Entry, Rollout
+
+NONE = Sample(requests=0, errors=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Both arms' requests and errors over some looks. ``dropped`` counts the intervals that compared nothing."""
+
+    stable: Sample = NONE
+    canary: Sample = NONE
+    dropped: int = 0
+
+
+def figures(looks: Sequence[Look]) -> Figures:
+    """The sum of what was compared."""
+    both = [(look.stable, look.canary) for look in looks if look.stable is not None and look.canary is not None]
+    return Figures(
+        stable=_sum([stable for stable, _ in both if stable]),
+        canary=_sum([canary for _, canary in both if canary]),
+        dropped=len(looks) - len(both),
+    )
+
+
+def _sum(samples: Sequence[Sample]) -> Sample:
+    return Sample(
+        requests=sum(sample.requests for sample in samples),
+        errors=sum(sample.errors for sample in samples),
+    )
+
+
+def of_this_step(looks: Sequence[Look]) -> tuple[Look, ...]:
+    """The last looks of one step: those of the step that was judged last."""
+    step = looks[-1].step if looks else 0
+    kept: list[Look] = []
+    for look in reversed(looks):
+        if look.step != step:
+            break
+        kept.append(look)
+    return tuple(reversed(kept))
+
+
+def harm(look: Look) -> float | None:
+    """The evidence of harm as a share of what reverts, from 0; ``None`` where nothing was weighed."""
+    verdict = look.verdict
+    return max(0.0, verdict.log_e / verdict.threshold) if verdict.threshold > 0 else None
+
+
+def entered(rollout: Rollout, entries: Sequence[Entry]) -> Mapping[int, float]:
+    """When each step of this attempt began: step 0 when the version was up, the others when they first widened."""
+    found: dict[int, float] = {}
+    for entry in entries:
+        if entry.attempt == rollout.state.attempt and entry.phase in ON_THE_RAMP | _FOR_EVERYBODY:
+            found.setdefault(entry.step, entry.at)
+    return found
+
+
+ON_THE_RAMP = frozenset({Phase.DARK, Phase.PROGRESSING, Phase.WAITING, Phase.PAUSED})
+_FOR_EVERYBODY = frozenset({Phase.COMPLETING, Phase.PROMOTED})
+
+
+def notable(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """The history without what repeats: a look that only says again what the one before it said."""
+    kept: list[Entry] = []
+    said: tuple[Phase, int, Reason | None] | None = None
+    for entry in entries:
+        saying = (entry.phase, entry.step, entry.because[-1].reason if entry.because else None)
+        quiet = isinstance(entry.event, HookProgressed) and entry.refusal is None
+        again = isinstance(entry.event, Judged) and entry.verb is Verb.HOLD and saying == said
+        if not quiet and not again:
+            kept.append(entry)
+            said = saying
+    return tuple(kept)
+
+
+def people_read(rollout: Rollout, now: float, clock_of_bake: str) -> str:
+    """The canary's share as people read it: ``100 % (5 % held back until 14:20)`` at the last step."""
+    held = rollout.plan.hold_back
+    on_the_last = rollout.state.step == rollout.plan.last and rollout.state.phase in ON_THE_RAMP
+    if not (on_the_last and held and rollout.share == WHOLE - held):
+        return percent(rollout.share)
+    until = f" until {clock_of_bake}" if bake_ends(rollout) > now else ""
+    return f"100 % ({percent(held)} held back{until})"
+
+
+def bake_ends(rollout: Rollout) -> float:
+    """When the step has baked."""
+    return rollout.state.entered_at + rollout.plan.step(rollout.state.step).bake

@@ -1,0 +1,266 @@
+"""A rollout as one page of Markdown: the pull request's comment and the job's summary, from the same lines.
+
+The first line says all that a phone shows. Versions, names and sentences of other people are made harmless.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from gate.report import figures
+from gate.report.prose import bar, clock, code, count, one_line, plain, rate, ratio
+from gate.report.waiting import still_to_say, waiting
+from rampgate.evidence import Look, Sample
+from rampgate.machine.moves import step_share
+from rampgate.machine.state import Phase, Reason, Verb
+from rampgate.plan import WHOLE, RolloutPlan, percent
+from rampgate.rollout import Entry, Rollout
+
+COMMENT_LIMIT = 60_000
+"""Characters: GitHub takes 65 536, and the marker's writer adds to them."""
+
+SUMMARY_LIMIT = 200_000
+"""Characters: far below the runner's 1 MiB, and as much as anybody reads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """Where a page leads: the job's run, and the rollout that took this one's place."""
+
+    run: str | None = None
+    successor: str | None = None
+
+
+def comment(
+    rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now: float, links: Links | None = None
+) -> str:
+    """The one comment on the pull request, its marker on the last line.
+
+    Args:
+        rollout: as the flag server last told it.
+        looks: of this attempt, oldest first.
+        entries: the rollout's history, oldest first.
+        now: seconds since the epoch, on the flag server's clock.
+        links: where the page leads.
+    """
+    marker = _marker(rollout)
+    page = _page(rollout, looks, entries, now, links or Links(), COMMENT_LIMIT - len(marker))
+    return f"{page}\n\n{marker}"
+
+
+def summary(
+    rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now: float, links: Links | None = None
+) -> str:
+    """The job's summary: the comment's page with more of its history. Arguments as for ``comment``."""
+    return _page(rollout, looks, entries, now, links or Links(), SUMMARY_LIMIT) + "\n"
+
+
+def _marker(rollout: Rollout) -> str:
+    environment = quote(rollout.plan.environment, safe="/")
+    return f"<!-- rampgate:{environment} rollout={quote(rollout.id)} revision={rollout.state.revision} -->"
+
+
+def _page(
+    rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now: float, links: Links, most: int
+) -> str:
+    head = "\n\n".join(
+        part
+        for part in (
+            f"### {headline(rollout, now)}",
+            _subtitle(rollout, links),
+            _ramp(rollout, entries, now),
+            _table(rollout, looks),
+            "\n".join(f"- {line}" for line in _facts(rollout, looks, now)),
+            _foot(rollout),
+        )
+        if part
+    )
+    room = most - len(head) - 200
+    return "\n\n".join(part for part in (head, _history(entries, now, room)) if part)
+
+
+def headline(rollout: Rollout, now: float) -> str:
+    """Where it stands, in one line of Markdown."""
+    share = _share_words(rollout, now)
+    version, stable = code(rollout.version, 40), code(rollout.stable.version or "the stable version", 40)
+    sign, words = {
+        Phase.DEPLOYING: ("⚪", f"{version} is being deployed, and nobody is sent there yet"),
+        Phase.VERIFYING: ("⚪", f"{version} is being verified, and nobody is sent there yet"),
+        Phase.DARK: ("⚪", f"{version} is up, and nobody is sent there yet"),
+        Phase.PROGRESSING: ("🔵", f"{share} of users are on {version}"),
+        Phase.WAITING: ("🟡", f"{share} of users are on {version}, and it waits for a yes"),
+        Phase.PAUSED: ("🟡", f"{share} of users are on {version}, paused"),
+        Phase.COMPLETING: ("🔵", f"everybody is on {version}, and {stable} stays warm for a while"),
+        Phase.PROMOTED: ("🟢", f"everybody is on {version}"),
+        Phase.REVERTING: ("🔴", f"everybody is back on {stable}"),
+        Phase.REVERTED: ("🔴", f"everybody is back on {stable}"),
+        Phase.SUPERSEDED: ("⚫", f"{version} made way for a newer rollout"),
+        Phase.FAILED: ("🔴", f"{version} never got to users, who are on {stable}"),
+    }[rollout.state.phase]
+    if rollout.state.phase is Phase.COMPLETING and rollout.state.retirement_begun:
+        words = f"everybody is on {version}, and {stable} is being retired"
+    return f"{sign} {plain(rollout.plan.environment, 60)}: {words}"
+
+
+def _share_words(rollout: Rollout, now: float) -> str:
+    return figures.people_read(rollout, now, clock(figures.bake_ends(rollout), now))
+
+
+def _subtitle(rollout: Rollout, links: Links) -> str:
+    arms = (
+        f"{code(rollout.stable.version or '–', 60)} ({plain(rollout.stable.name, 30)}) → "
+        f"{code(rollout.version, 60)} ({plain(rollout.canary.name, 30)})"
+    )
+    parts = [f"flag {code(rollout.plan.flag)}", arms, f"rollout {code(rollout.id)}"]
+    if rollout.state.attempt > 1:
+        parts.append(f"attempt {rollout.state.attempt}")
+    if links.run:
+        parts.append(f"[run]({_target(links.run)})")
+    if rollout.superseded_by is not None:
+        name = f"superseded by {code(rollout.superseded_by)}"
+        parts.append(f"[{name}]({_target(links.successor)})" if links.successor else name)
+    return " · ".join(parts)
+
+
+def _target(url: str) -> str:
+    return quote(url, safe=":/?&=%#~._-+@,;")
+
+
+def _ramp(rollout: Rollout, entries: Sequence[Entry], now: float) -> str:
+    """The ramp in text: what is behind, where it is, what is ahead."""
+    plan, begun = rollout.plan, figures.entered(rollout, entries)
+    lines = [
+        f"{_step_name(plan, number):>7} {_here(rollout, number)} {_bar(rollout, number, begun)}  "
+        f"{_when(rollout, number, begun, now)}".rstrip()
+        for number in range(plan.last + 1)
+    ]
+    return "\n".join(["```text", *lines, "```"])
+
+
+def _step_name(plan: RolloutPlan, number: int) -> str:
+    return "dark" if number == 0 else percent(plan.step(number).share)
+
+
+def _here(rollout: Rollout, number: int) -> str:
+    return "▶" if number == rollout.state.step and not rollout.state.phase.is_final else " "
+
+
+def _bar(rollout: Rollout, number: int, begun: Mapping[int, float]) -> str:
+    if number not in begun:
+        return bar(0)
+    everybody = number == rollout.plan.last and rollout.state.phase in (Phase.COMPLETING, Phase.PROMOTED)
+    return bar(1.0 if everybody else step_share(rollout.plan, number) / WHOLE)
+
+
+def _when(rollout: Rollout, number: int, begun: Mapping[int, float], now: float) -> str:
+    phase = rollout.state.phase
+    if number not in begun:
+        held = rollout.plan.hold_back if number == rollout.plan.last else 0
+        ahead = not phase.is_final and phase is not Phase.REVERTING
+        return f"{percent(held)} held back while it bakes" if held and ahead else ""
+    later = [at for step, at in begun.items() if step > number]
+    since = clock(begun[number], now)
+    if later:
+        return f"{since}–{clock(min(later), now)}"
+    return f"since {since}" if number == rollout.state.step and phase in figures.ON_THE_RAMP else since
+
+
+def _table(rollout: Rollout, looks: Sequence[Look]) -> str:
+    """Both arms, in the step that was judged last."""
+    last = figures.of_this_step(looks)
+    if not last:
+        return ""
+    found = figures.figures(last)
+    name = "dark" if last[-1].step == 0 else f"at {percent(last[-1].share)}"
+    rows = [
+        f"| {name} | requests | errors | rate |",
+        "|:--|--:|--:|--:|",
+        _row("stable", rollout.stable.version, found.stable),
+        _row("canary", rollout.version, found.canary),
+    ]
+    return "\n".join(rows)
+
+
+def _row(arm: str, version: str | None, sample: Sample) -> str:
+    requests, errors = count(sample.requests), count(sample.errors)
+    return f"| {arm} {code(version or '', 40)} | {requests} | {errors} | {rate(sample.errors, sample.requests)} |"
+
+
+def _facts(rollout: Rollout, looks: Sequence[Look], now: float) -> Iterator[str]:
+    """Evidence, why it waits and until when, and what else must be known."""
+    if rollout.state.phase.is_final or rollout.state.phase is Phase.REVERTING:
+        yield f"**Why:** {plain(rollout.state.text or rollout.state.reason)}"
+    yield from _evidence(rollout, looks)
+    for line in waiting(rollout, looks, now):
+        yield line
+    for line in still_to_say(rollout, now):
+        yield line
+
+
+def _evidence(rollout: Rollout, looks: Sequence[Look]) -> Iterator[str]:
+    if not looks:
+        return
+    look = looks[-1]
+    weighed = figures.harm(look)
+    if weighed is not None:
+        shown = min(weighed, 1.0)
+        yield f"**Evidence of harm:** `{bar(shown, 10)}` {100 * shown:.0f} % of what reverts it"
+    needed = rollout.plan.judge.exclude[0 if look.step <= 1 else 1]
+    if look.step and rollout.state.phase in figures.ON_THE_RAMP:
+        found = f"more than {ratio(look.verdict.excluded)}" if look.verdict.excluded else "nothing yet"
+        yield f"**Excluded:** {found} ({ratio(needed)} is needed to go on)"
+    dropped = figures.figures(figures.of_this_step(looks)).dropped
+    if dropped > 1:
+        yield f"{dropped} intervals of this step compared nothing and count for neither arm"
+
+
+def _foot(rollout: Rollout) -> str:
+    state = rollout.state
+    if state.phase.is_final or state.phase is Phase.REVERTING or state.retirement_begun:
+        return ""
+    orders = ["`/abort` sends everybody back"]
+    if state.phase in figures.ON_THE_RAMP:
+        orders.append("`/promote` goes on")
+        orders.append("`/resume` ends the pause" if state.phase is Phase.PAUSED else "`/pause` stays")
+    return " · ".join([*orders, "`/help`"])
+
+
+def _history(entries: Sequence[Entry], now: float, room: int) -> str:
+    """What happened, newest first; the oldest rows go where there is no room."""
+    kept = figures.notable(entries)
+    rows: list[str] = []
+    for entry in reversed(kept):
+        row = _entry(entry, now)
+        if room - len(row) - 1 < 0:
+            break
+        room -= len(row) + 1
+        rows.append(row)
+    if not rows:
+        return ""
+    left = len(kept) - len(rows)
+    tail = [f"\n{left} earlier ones are not shown."] if left else []
+    title = f"<details><summary>What happened ({len(kept)})</summary>"
+    return "\n".join(
+        [title, "", "| when (UTC) | what | who | why |", "|:--|:--|:--|:--|", *rows, *tail, "", "</details>"]
+    )
+
+
+def _entry(entry: Entry, now: float) -> str:
+    what = f"{_VERBS[entry.verb]} · {entry.phase}"
+    if entry.share:
+        what += f" {percent(entry.share)}"
+    why = " ".join(one.text for one in entry.because) or entry.event.type
+    if entry.refusal is not None:
+        what, why = "refused", entry.refusal.text
+    if any(one.reason is Reason.WIDENED_BY_POLICY for one in entry.because):
+        what += " **by policy**"
+    return f"| {clock(entry.at, now)} | {what} | {plain(one_line(entry.actor, 60))} | {plain(why, 240)} |"
+
+
+_VERBS = {
+    Verb.HOLD: "hold",
+    Verb.ADVANCE: "advance",
+    Verb.PAUSE: "pause",
+    Verb.COMPLETE: "complete",
+    Verb.REVERT: "**revert**",
+}

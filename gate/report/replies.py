@@ -1,0 +1,67 @@
+"""The answers to commands in comments: Markdown, one or two lines each, and a status that fits a phone."""
+
+from collections.abc import Mapping, Sequence
+
+from gate.report.figures import bake_ends, people_read
+from gate.report.page import headline
+from gate.report.prose import clock, code, plain
+from gate.report.waiting import still_to_say, waiting
+from rampgate.machine.state import Verb
+from rampgate.rollout import Answer, Rollout
+
+
+def obeyed(answer: Answer) -> str:
+    """What an order did, or why it did nothing."""
+    rollout = answer.rollout
+    where = f"**{plain(rollout.plan.environment, 60)}** ({code(rollout.version, 40)})"
+    if answer.refusal is not None:
+        return f"{where}: nothing was done. {plain(answer.refusal.text)} {_now(rollout)}"
+    why = plain(" ".join(one.text for one in answer.because))
+    return f"{where}: {_DONE[answer.verb]}. {why} {_now(rollout)}".replace("  ", " ")
+
+
+_DONE: Mapping[Verb, str] = {
+    Verb.HOLD: "done",
+    Verb.ADVANCE: "it goes on",
+    Verb.PAUSE: "it is paused",
+    Verb.COMPLETE: "it goes to everybody",
+    Verb.REVERT: "everybody is back on the stable version",
+}
+
+
+def _now(rollout: Rollout) -> str:
+    return f"It is {rollout.state.phase} at {people_read(rollout, rollout.now, _bake(rollout))}."
+
+
+def _bake(rollout: Rollout) -> str:
+    return clock(bake_ends(rollout), rollout.now)
+
+
+def status(rollouts: Sequence[Rollout]) -> str:
+    """Where each rollout stands, and why it waits."""
+    if not rollouts:
+        return "No rollout is active here."
+    blocks = []
+    for rollout in rollouts:
+        lines = [*waiting(rollout, (), rollout.now), *still_to_say(rollout, rollout.now)]
+        why = [f"**Last:** {plain(rollout.state.text)}"] if rollout.state.text else []
+        blocks.append("\n".join([headline(rollout, rollout.now), "", *(f"- {line}" for line in (*why, *lines))]))
+    return "\n\n".join(blocks)
+
+
+def which(order: str, environments: Sequence[str]) -> str:
+    """Several rollouts are active, and the order names none of them."""
+    names = " or ".join(code(f"/{order} {environment}") for environment in environments)
+    return f"Several rollouts are active here, so nothing was done. Say which: {names}."
+
+
+def no_rollout(environment: str | None) -> str:
+    """The order met nothing."""
+    where = f" in {plain(environment, 60)}" if environment else ""
+    return f"No rollout of this pull request is active{where}, so nothing was done."
+
+
+def commands(usages: Mapping[str, str]) -> str:
+    """The help: each command's usage, without its slash, and what it does."""
+    rows = "\n".join(f"| `/{usage}` | {text} |" for usage, text in usages.items())
+    return f"| command | what it does |\n|:--|:--|\n{rows}\n\nA command is the first line of a new comment."

@@ -1,0 +1,95 @@
+"""Why a rollout waits and until when, and what follows if nothing happens: sentences, one a line."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from gate.report.figures import bake_ends
+from gate.report.prose import clock, code, plain
+from rampgate.evidence import Look, VerdictWord
+from rampgate.machine.state import BUDGET_OF, Deadline, HeldBy, Phase, WidenedBy
+from rampgate.plan import Policy
+from rampgate.rollout import Rollout
+
+_THEN: Mapping[Policy, str] = {
+    Policy.REVERT: "everybody goes back to stable",
+    Policy.HOLD: "it holds, and waits for a person",
+    Policy.ASK: "a person is asked",
+    Policy.COMPLETE: "it goes on to the end",
+    Policy.PROMOTE: "it goes on",
+    Policy.PROMOTE_IF_NO_EVIDENCE: "it goes on if there is no sign of harm",
+}
+
+
+def waiting(rollout: Rollout, looks: Sequence[Look], now: float) -> Iterator[str]:
+    """What it waits for now. Nothing for a rollout that has ended."""
+    state = rollout.state
+    match state.phase:
+        case Phase.DEPLOYING:
+            yield f"**Waiting** for the deployment{_until(rollout, Deadline.DEPLOY, now)}"
+        case Phase.VERIFYING:
+            yield f"**Waiting** for the verification{_until(rollout, Deadline.VERIFY, now)}"
+        case Phase.DARK | Phase.PROGRESSING:
+            yield from _step(rollout, looks, now)
+        case Phase.WAITING:
+            yield f"**Waiting** for a yes: `/promote`{_until(rollout, Deadline.CONFIRM, now)}"
+        case Phase.PAUSED:
+            yield _paused(rollout, now)
+        case Phase.COMPLETING if state.retirement_begun:
+            yield f"**Waiting** for the old version to be gone{_until(rollout, Deadline.RETIRE, now)}"
+        case Phase.COMPLETING:
+            due = state.deadlines.get(Deadline.RETIRE)
+            when = f" until {clock(due.at, now)}" if due else ""
+            yield f"**Waiting**: the old version stays warm{when}; until then `/abort` still goes back at once"
+        case Phase.REVERTING:
+            yield f"**Waiting** for the deployment to be undone{_until(rollout, Deadline.RETIRE, now)}"
+        case _:
+            return
+
+
+def _step(rollout: Rollout, looks: Sequence[Look], now: float) -> Iterator[str]:
+    state = rollout.state
+    look = looks[-1] if looks and looks[-1].step == state.step else None
+    if look is not None and look.verdict.word is not VerdictWord.HEALTHY:
+        name = BUDGET_OF.get(look.verdict.word)
+        until = _until(rollout, name, now) if name else ""
+        yield f"**Waiting**: {plain(look.verdict.text)}{until}"
+    elif look is not None:
+        yield f"**Verdict:** {plain(look.verdict.text)}"
+    if bake_ends(rollout) > now:
+        yield f"**Bakes** until {clock(bake_ends(rollout), now)}"
+
+
+def _paused(rollout: Rollout, now: float) -> str:
+    state = rollout.state
+    by = state.held_by
+    who = "Held by the plan" if by is HeldBy.POLICY else "Held: the gate fell silent" if by is HeldBy.GATE_LOST else ""
+    name = Deadline.HOLD if Deadline.HOLD in state.deadlines else Deadline.PAUSE
+    said = f"{who}: {plain(state.text)}" if who else plain(state.text)
+    return f"**Paused**: {said} `/resume` goes on{_until(rollout, name, now)}"
+
+
+def _until(rollout: Rollout, name: Deadline, now: float) -> str:
+    due = rollout.state.deadlines.get(name)
+    return f"; if not by {clock(due.at, now)}, {_THEN[due.then]}" if due else ""
+
+
+def still_to_say(rollout: Rollout, now: float) -> Iterator[str]:
+    """Locks, hands that are missing, policies that widened, an old version that is no longer there to go back to."""
+    state = rollout.state
+    if state.lock is not None and state.lock.holds(now) and not state.phase.is_final:
+        until = f" until {clock(state.lock.until, now)}" if state.lock.until is not None else ""
+        by = plain(state.lock.by, 60)
+        yield f"**Locked**{until} by {by}: {plain(state.lock.reason)}. Going back is still possible"
+    if state.widened_by is WidenedBy.POLICY:
+        yield "**Widened by the plan's policy**, not by evidence and not by a person"
+    if not state.baseline:
+        yield "**First deploy:** there was no stable version to compare with"
+    for action in state.actions:
+        if action.failed is not None:
+            yield f"**Could not {action.kind} {action.arm}:** {plain(action.failed)}"
+    if state.needs_hands and state.phase.is_final:
+        left = ", ".join(f"{action.kind} {code(rollout.slot(action.arm).name)}" for action in state.actions)
+        yield f"**Left to do:** {left}. Users are not affected; the next run finishes it first"
+    elif state.lease is None and not state.phase.is_final:
+        due = state.deadlines.get(Deadline.LEASE)
+        then = f"; if none comes by {clock(due.at, now)}, {_THEN[due.then]}" if due else ""
+        yield f"**No gate is driving** it{then}"
