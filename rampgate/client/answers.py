@@ -100,7 +100,10 @@ def _answer(snapshot: Snapshot, flag: str, user: object, wanted: ValueType | Non
 
 def key_of(user: object) -> str | None:
     """The user's key; ``None`` where there is none, or an empty one."""
-    key = user.get("targetingKey") if isinstance(user, Mapping) else user
+    try:
+        key = user.get("targetingKey") if isinstance(user, Mapping) else user
+    except Exception:  # a mapping of the app's own making
+        return None
     return key if isinstance(key, str) and key else None
 
 

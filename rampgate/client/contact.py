@@ -3,6 +3,7 @@
 import logging
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -70,15 +71,18 @@ class Contact:
 
     def close(self, within: float) -> None:
         """End the threads, the last batch sent if the server takes it, in ``within`` seconds."""
+        until = time.monotonic() + within
         self.feed.close()
-        self.reporter.closed.set()
-        first, *others = reversed(self._threads)
-        first.join(within / 4)
-        if first.is_alive():
+        self.reporter.close()
+        # The reporter first; and a callback of the app, in a thread of ours, may close the client too.
+        threads = [thread for thread in reversed(self._threads) if thread is not threading.current_thread()]
+        for thread in threads[:1]:
+            thread.join(within / 4)
+        if any(thread.is_alive() for thread in threads[:1]):
             # The reporter waits for an answer: let it fail, and send the same batch again with what time is left.
             self._servers[1].interrupt()
-        for thread in (first, *others):
-            thread.join(within * 3 / 8)
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
     def abandon(self) -> None:
         """Close what a fork copied from the parent, and leave the parent's connections alone."""

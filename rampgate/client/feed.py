@@ -72,7 +72,7 @@ class Feed:
         workshop: makes the snapshots.
         current: the snapshot that lookups use now.
         publish: put another in its place.
-        stream_pause: seconds until streams are tried again where they did not come through.
+        chance: a number from 0 to 1, for the jitter.
     """
 
     def __init__(
@@ -83,7 +83,6 @@ class Feed:
         publish: Callable[[Snapshot], None],
         *,
         chance: Callable[[], float] = random.random,
-        stream_pause: float = FIRST_PAUSE,
     ) -> None:
         self._server = server
         self._workshop = workshop
@@ -91,8 +90,7 @@ class Feed:
         self._publish = publish
         self._clock: Clock = workshop.clock
         self._chance = chance
-        self._first_pause = stream_pause
-        self._pause = stream_pause
+        self._pause = FIRST_PAUSE
         self._stream_at = float("-inf")
         self._backoff = Backoff(chance)
         self._told = ""
@@ -121,7 +119,7 @@ class Feed:
             began = self._clock()
             end, retry = self._follow(min(ANSWER_TIMEOUT, longest))
             if end is StreamEnd.CUT:
-                self._pause = self._first_pause
+                self._pause = FIRST_PAUSE
                 if self._clock() - began > SHORT_LIFE:
                     self._backoff.failures = 0
                 return self._backoff.wait(longest, min(retry or 0.0, longest))

@@ -267,6 +267,8 @@ class FlagClient:
         """Put a snapshot in place, whole, and tell those who watch."""
         before, self._snapshot = self._snapshot, snapshot
         self._arrived.set()
+        if before.poll != snapshot.poll:
+            self._contact.reporter.stir()
         for flag, callbacks in list(self._watchers.items()):
             if _same(before.entries.get(flag), snapshot.entries.get(flag)):
                 continue

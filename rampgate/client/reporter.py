@@ -6,6 +6,7 @@ late is dropped for both arms alike, and the next one says how much was lost.
 
 import json
 import logging
+import random
 import threading
 import time
 import uuid
@@ -25,8 +26,8 @@ PERIOD = 5.0
 LATE = 30.0
 """A batch is dropped once it is older than this, in seconds, or than two polls of the gate, whichever is longer."""
 
-LAST_CALL = 1.0
-"""Seconds that the last batch may take when the client is closed."""
+LAST_CALL = 0.6
+"""Seconds that the last batch's connection, and its answer, may take when the client is closed."""
 
 HOPELESS = (400, 404, 405, 409, 413, 415, 422)
 """Answers that another attempt would not change."""
@@ -52,14 +53,31 @@ class Reporter:
         self._batch: Batch | None = None
         self._dropped = 0
         self._turn = threading.Lock()
-        self.closed = threading.Event()
+        self._closed = False
+        self._stirred = threading.Event()
 
     def run(self) -> None:
         """Until closed, and then once more in a hurry."""
-        while not self.closed.wait(self.period):
-            self._try()
+        last = time.monotonic() - self.period * random.random()  # so that a fleet does not report in step
+        while not self._closed:
+            left = last + self.period - time.monotonic()
+            if left > 0:
+                self._stirred.wait(left)
+                self._stirred.clear()
+            else:
+                self._try()
+                last = time.monotonic()
         self._server.hurry(LAST_CALL)
         self._try()
+
+    def stir(self) -> None:
+        """The period may have changed: look again."""
+        self._stirred.set()
+
+    def close(self) -> None:
+        """Hand in the rest and end; does not wait for it."""
+        self._closed = True
+        self._stirred.set()
 
     def _try(self) -> None:
         try:
