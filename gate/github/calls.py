@@ -38,7 +38,7 @@ class Manners:
     """
 
     timeout: int = 5
-    patience: float = 15.0
+    patience: float = 10.0
     tries: int = 3
     pause: float = 0.5
     rest: float = 60.0
