@@ -12,7 +12,7 @@ from typing import Protocol
 
 from gate import judge as judging
 from gate.carry_out import Verify, carry_out
-from gate.deploy import DeployAction, Deployer, Done, Work
+from gate.deploy import DeployAction, Deployer, Done, NotUp, Work
 from gate.errors import FlagServerUnreachableError
 from gate.judge import JudgeState, Situation
 from gate.metrics import Question, Source
@@ -253,12 +253,14 @@ class Driver:
         found = self.world.deployer.run(work, lambda: True)
         if isinstance(found, Done):
             word, reason, text = VerdictWord.HEALTHY, VerdictReason.VERIFIED, f"The new version is up: {found.text}."
-        elif self._down_before(2):
-            word, reason = VerdictWord.REGRESSED, VerdictReason.SLOT_DOWN
-            text = f"The new version was not up three times in a row: {found.text}."
+        elif isinstance(found, NotUp):
+            again = self._down_before(2)
+            word, reason = VerdictWord.REGRESSED if again else VerdictWord.SOURCE_DOWN, VerdictReason.SLOT_DOWN
+            text = f"The new version is not up{' for the third time in a row' if again else ''}: {found.text}."
         else:
-            word, reason = VerdictWord.SOURCE_DOWN, VerdictReason.SLOT_DOWN
-            text = f"The new version was not found up: {found.text}."
+            # A deployer that cannot tell is no sign that the slot is down.
+            word, reason = VerdictWord.SOURCE_DOWN, VerdictReason.SOURCE_UNREADABLE
+            text = f"Nobody knows whether the new version is up: {found.text}."
         look = Look(
             at=self._server_now(),
             step=rollout.state.step,

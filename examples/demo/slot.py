@@ -61,6 +61,7 @@ async def serve(port: int, version: str, fails: float) -> None:
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
+    print("open", flush=True)
     await ended.wait()
     server.close()
     for one in list(all_open):

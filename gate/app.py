@@ -1,0 +1,367 @@
+"""What the Action runs: read the event and the inputs, choose what to do, do it, and say how it ended.
+
+Two entry points: ``main`` for the step, ``post`` for its post run, which finishes what a cancelled step left.
+"""
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn, assert_never
+
+from gate import config as configuration
+from gate.activity import Notice, ObeyComment, RunRollout, Sweep, Validate, choose, event_of
+from gate.commands.answer import Reply, obey, puzzled
+from gate.commands.parse import NotACommand, NotUnderstood, parse
+from gate.commands.permissions import Comment
+from gate.config import Config
+from gate.errors import Exit, RampgateError
+from gate.flagserver_api import FlagServer
+from gate.github.no_github import NoGitHub
+from gate.github.port import GitHub
+from gate.inputs import Inputs, OnCancel, Runner
+from gate.release import Gate, Release, release
+from gate.report import page, result
+from gate.report.result import Decision
+from gate.runner_files import Level, RunnerFiles, annotation, mask
+from gate.telling import Audience, Telling
+from gate.world import Surroundings, hands
+from rampgate.evidence import Look
+from rampgate.machine.events import Cancelled, Judged
+from rampgate.rollout import Entry, Rollout
+
+
+class Interrupted(BaseException):
+    """The runner cancels the job: it kills this process within ten seconds."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.exit = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
+
+
+class RealClock:
+    """The machine's own clock."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+@dataclass
+class Step:
+    """One run of the Action: what it was given, and what it has to write to."""
+
+    environ: Mapping[str, str]
+    runner: Runner
+    inputs: Inputs
+    files: RunnerFiles
+
+    @classmethod
+    def begin(cls, environ: Mapping[str, str]) -> "Step":
+        """Read what the runner gives.
+
+        Raises:
+            InputError: everything that is wrong with it.
+        """
+        runner = Runner.from_environ(environ)
+        files = RunnerFiles(
+            output_path=runner.output_path, state_path=runner.state_path, summary_path=runner.summary_path
+        )
+        return cls(environ=environ, runner=runner, inputs=Inputs.from_environ(environ), files=files)
+
+    @cached_property
+    def server(self) -> FlagServer:
+        access = self.inputs.flag_server()
+        say(mask(access.key.reveal()))
+        return FlagServer(access.url, access.key.reveal())
+
+    def github(self) -> GitHub:
+        """A connection to GitHub, for the thread that asks."""
+        if not self.inputs.github_token:
+            return NoGitHub(say)
+        # Late, because PyGithub takes a third of a second to load.
+        from gate.github.api import GitHubApi  # noqa: PLC0415
+
+        return GitHubApi.at(
+            api_url=self.runner.api_url,
+            token=self.inputs.github_token.reveal(),
+            repository=self.runner.repository,
+            say=say,
+        )
+
+    def config(self) -> Config:
+        """The configuration in the workspace.
+
+        Raises:
+            ConfigError: it is missing, or everything that is wrong with it.
+        """
+        return configuration.read(self.runner.workspace / self.inputs.config, environment=self.inputs.environment)
+
+    def gate(self, config: Config, telling: Telling) -> Gate:
+        secrets = (self.inputs.flag_server_key.reveal(), self.inputs.github_token.reveal())
+        around = Surroundings(
+            folder=self.runner.workspace,
+            environ=self.environ,
+            secrets=tuple(one for one in secrets if one),
+            say=say,
+        )
+        return Gate(
+            server=self.server,
+            hands=hands(config, around, self.server),
+            clock=RealClock(),
+            report=telling,
+            holder=_holder(self.runner.run_id, self.runner.run_attempt),
+            replaces=self._is_earlier_attempt,
+            say=say,
+        )
+
+    def telling(self) -> Telling:
+        links = page.Links(run=self.runner.run_url)
+        audience = Audience(say=say, files=self.files, server=self.server, github=self.github, links=links)
+        return Telling(audience, time.monotonic)
+
+    def _is_earlier_attempt(self, holder: str) -> bool:
+        # GitHub begins a run's next attempt only after the one before has ended.
+        return holder in (_holder(self.runner.run_id, one) for one in range(1, self.runner.run_attempt))
+
+
+def _holder(run_id: int, attempt: int) -> str:
+    return f"run {run_id} attempt {attempt}"
+
+
+def main() -> NoReturn:
+    """The step. Exit codes: docs/exit-codes.md."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    sys.exit(_guarded(run))
+
+
+def post() -> NoReturn:
+    """The step's post run: nothing to do after an orderly end; after a cancelled one, finish what it left."""
+    sys.exit(_guarded(finish))
+
+
+def _guarded(what: "Callable[[Step], Exit]") -> int:
+    """Run, and turn whatever ends it into an exit code, the outputs and one annotation."""
+    step: Step | None = None
+    try:
+        step = Step.begin(os.environ)
+        return int(what(step))
+    except Interrupted as cancelled:
+        return int(cancelled.exit)
+    except RampgateError as error:
+        say(annotation(Level.ERROR, str(error), title="Rampgate"))
+        _failed(step, error)
+        return int(error.exit)
+    except Exception as error:
+        text = "".join(traceback.format_exception_only(error)).strip()
+        say(annotation(Level.ERROR, f"A fault in Rampgate itself: {text}", title="Rampgate"))
+        traceback.print_exc()
+        _failed(step, RampgateError(text))
+        return int(Exit.FAULT)
+
+
+def _failed(step: Step | None, error: RampgateError) -> None:
+    path = os.environ.get("GITHUB_OUTPUT")
+    files = step.files if step else RunnerFiles(output_path=Path(path) if path else None)
+    for name, value in result.outputs_of_error(error).items():
+        files.output(name, value)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    # Once: what follows has a few seconds, and a second signal must not cut it short.
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    raise Interrupted(number)
+
+
+def run(step: Step) -> Exit:
+    """Choose and do."""
+    event = event_of(step.runner.event_path.read_text(encoding="utf-8"))
+    activity = choose(step.runner, step.inputs, event)
+    match activity:
+        case RunRollout():
+            return run_rollout(step, activity)
+        case ObeyComment():
+            return obey_comment(step, activity)
+        case Sweep():
+            return sweep(step)
+        case Validate():
+            step.config()
+            say(annotation(Level.NOTICE, f"{step.inputs.config} is in order.", title="Rampgate"))
+            return Exit.DONE
+        case Notice():
+            say(annotation(Level.NOTICE, activity.text, title="Rampgate"))
+            _hand_on(step, result.outputs_without(Decision.NOTHING, activity.reason, activity.text))
+            return Exit.DONE
+        case _:
+            assert_never(activity)
+
+
+def run_rollout(step: Step, activity: RunRollout) -> Exit:
+    """Release a version: from dark to promoted, or back."""
+    config, runner = step.config(), step.runner
+    telling = step.telling()
+    gate = step.gate(config, telling)
+    wanted = Release(
+        key=f"{runner.repository}:{runner.run_id}:{activity.sha}",
+        version=activity.version,
+        by=f"@{runner.actor}",
+        sha=activity.sha,
+        repository=runner.repository,
+        pull_request=activity.pull_request or _pull_request_of(step, activity.sha),
+        run_url=runner.run_url,
+    )
+    begun: list[Rollout] = []
+
+    def begin(rollout: Rollout) -> None:
+        begun.append(rollout)
+        step.files.state("rollout", rollout.id)
+
+    try:
+        ended = release(gate, config, wanted, begin)
+    except Interrupted:
+        if begun and step.inputs.on_cancel is OnCancel.REVERT:
+            _cancel(gate, begun[0])
+        telling.close(2.0)
+        raise
+    telling.close()
+    return _ended(step, ended, step.server.entries(ended.id))
+
+
+def _cancel(gate: Gate, rollout: Rollout) -> None:
+    """Users to stable, at once; the post run, or the next one, undoes the deployment."""
+    try:
+        now = gate.server.rollout(rollout.id)
+        lease = now.state.lease
+        if lease is not None and lease.holder == gate.holder:
+            event = Cancelled(fence=lease.fence, text="The job was cancelled.")
+            gate.server.post(rollout.id, event, f"{lease.fence}:cancelled")
+    except RampgateError as error:
+        say(f"The flag server was not told, and ends the rollout by itself when the lease lapses: {error}")
+
+
+def _ended(step: Step, rollout: Rollout, entries: tuple[Entry, ...]) -> Exit:
+    looks = looks_of(rollout, entries)
+    _hand_on(step, result.outputs(rollout, looks, entries, server=step.server.url))
+    exit_code = result.exit_of(result.decision_of(rollout), fail_on_revert=step.inputs.fail_on_revert)
+    say(page.headline(rollout, rollout.now))
+    return exit_code
+
+
+def looks_of(rollout: Rollout, entries: tuple[Entry, ...]) -> tuple[Look, ...]:
+    """The looks that counted in the rollout's last attempt."""
+    judged = (one for one in entries if one.refusal is None and one.attempt == rollout.state.attempt)
+    return tuple(one.event.look for one in judged if isinstance(one.event, Judged))
+
+
+def _hand_on(step: Step, outputs: Mapping[str, str]) -> None:
+    for name, value in outputs.items():
+        step.files.output(name, value)
+
+
+def _pull_request_of(step: Step, sha: str) -> int | None:
+    try:
+        return step.github().pull_request_of(sha)
+    except RampgateError as error:
+        say(f"The commit's pull request is not known, so none is told: {error}")
+        return None
+
+
+def obey_comment(step: Step, activity: ObeyComment) -> Exit:
+    """Obey a command in a comment, and where nobody drives, do what it leads to."""
+    words = parse(activity.body)
+    if isinstance(words, NotACommand):
+        say("The comment holds no command.")
+        return Exit.DONE
+    comment = _comment(step.runner, activity)
+    github = step.github()
+    if isinstance(words, NotUnderstood):
+        reply = puzzled(words, comment, github)
+    else:
+        reply = obey(words, comment, github, step.server)
+    say(reply.text)
+    refused = reply.denied is not None or any(not one.obeyed for one in reply.results)
+    reason = reply.denied.denial.value if reply.denied else "refused" if refused else "obeyed"
+    _hand_on(step, result.outputs_without(Decision.REFUSED if refused else Decision.OBEYED, reason, reply.text))
+    _do_what_is_left(step, reply)
+    return Exit.DONE
+
+
+def _comment(runner: Runner, activity: ObeyComment) -> Comment:
+    return Comment(
+        id=activity.comment_id,
+        repository=runner.repository,
+        pull_request=activity.pull_request,
+        created_at=activity.created_at,
+        author=activity.author,
+        author_is_user=activity.author_is_user,
+        sender=activity.sender,
+        edited=activity.edited,
+        actor=runner.actor,
+        triggering_actor=runner.triggering_actor,
+    )
+
+
+def _do_what_is_left(step: Step, reply: Reply) -> None:
+    for rollout_id in reply.needs_driver:
+        _finish(step, rollout_id)
+
+
+def sweep(step: Step) -> Exit:
+    """Finish what other runs have left: rollouts that wait for hands."""
+    config = step.config()
+    left = [
+        one
+        for one in step.server.find(environment=config.plan.environment, flag=config.plan.flag)
+        if one.state.needs_hands
+    ]
+    for one in left:
+        _finish(step, one.id)
+    say(f"{len(left)} rollouts waited for hands." if left else "Nothing waits for hands.")
+    return Exit.DONE
+
+
+def finish(step: Step) -> Exit:
+    """The post run: take up the rollout that this step began, where nobody drives it and something is left."""
+    rollout_id = step.environ.get("STATE_rollout", "")
+    if rollout_id:
+        _finish(step, rollout_id)
+    return Exit.DONE
+
+
+def _finish(step: Step, rollout_id: str) -> None:
+    rollout = step.server.rollout(rollout_id)
+    if not rollout.state.needs_hands and not _is_mine(step, rollout):
+        return
+    telling = step.telling()
+    config = configuration.from_document(rollout.config, where=f"rollout {rollout_id}")
+    ended = step.gate(config, telling).drive(rollout)
+    telling.close()
+    say(page.headline(ended, ended.now))
+
+
+def _is_mine(step: Step, rollout: Rollout) -> bool:
+    """Whether this very run still holds the lease of a rollout that goes nowhere but back."""
+    lease = rollout.state.lease
+    mine = lease is not None and lease.holder == _holder(step.runner.run_id, step.runner.run_attempt)
+    return mine and bool(rollout.state.actions) and rollout.share == 0
+
+
+def say(text: str) -> None:
+    """One line of the log, at once."""
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["post"]:
+        post()
+    main()
