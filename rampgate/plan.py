@@ -178,9 +178,15 @@ class Problem:
         return f"{self.path}: {self.value} is not allowed: {self.allowed}.{near}"
 
 
+_LONGEST = 30 * 86_400
+
+
 def problems(plan: RolloutPlan) -> Iterator[Problem]:
     """Everything that makes a plan unsafe or senseless (SEMANTICS 4 and 5); nothing for a good plan."""
     yield from _steps(plan)
+    if plan.users_follow is UsersFollow.DEPLOYMENT and plan.strategy is not Strategy.ROLLING:
+        allowed = f"flag: under {plan.strategy} the flag server moves the users"
+        yield Problem("usersFollow", plan.users_follow, allowed)
     yield from _timings(plan)
     yield from _policies(plan)
 
@@ -206,7 +212,7 @@ def _steps(plan: RolloutPlan) -> Iterator[Problem]:
 def _timings(plan: RolloutPlan) -> Iterator[Problem]:
     positive = ("poll", "lease", "stale_after", "heartbeat", "deploy", "verify", "retire", "pause", "hold")
     for name in (*positive, "step_timeout"):
-        if not 0 < getattr(plan, name) <= 30 * 86_400:
+        if not 0 < getattr(plan, name) <= _LONGEST:
             yield Problem(_camel(name), seconds(getattr(plan, name)), "more than 0s and at most 720h")
     if 3 * plan.poll > plan.lease:
         yield Problem("lease", seconds(plan.lease), f"at least 3 × poll ({seconds(3 * plan.poll)})")
@@ -215,9 +221,10 @@ def _timings(plan: RolloutPlan) -> Iterator[Problem]:
     if 3 * plan.heartbeat > plan.stale_after:
         limit = seconds(plan.stale_after / 3)
         yield Problem("heartbeat", seconds(plan.heartbeat), f"at most staleAfter / 3 ({limit})")
-    if plan.scale_down_delay < 2 * plan.stale_after:
+    if not 2 * plan.stale_after <= plan.scale_down_delay <= _LONGEST:
         limit = seconds(2 * plan.stale_after)
-        yield Problem("scaleDownDelay", seconds(plan.scale_down_delay), f"at least 2 × staleAfter ({limit})")
+        allowed = f"at least 2 × staleAfter ({limit}) and at most 720h"
+        yield Problem("scaleDownDelay", seconds(plan.scale_down_delay), allowed)
     for number, step in enumerate((plan.dark, *plan.steps)):
         path = "dark.bake" if number == 0 else f"steps[{number - 1}].bake"
         if not 0 <= step.bake < plan.step_timeout:
@@ -244,7 +251,7 @@ def _policies(plan: RolloutPlan) -> Iterator[Problem]:
             yield Problem(path, "nothing", "a budget and a policy for each verdict")
             continue
         yield from _policy(path, path, budget.then)
-        if not 0 < budget.seconds <= 30 * 86_400:
+        if not 0 < budget.seconds <= _LONGEST:
             yield Problem(f"{path}.budget", seconds(budget.seconds), "more than 0s and at most 720h")
     for word in plan.budgets.keys() - DEFAULT_BUDGETS.keys():
         yield Problem(f"policies.{word}", str(word), "only " + ", ".join(DEFAULT_BUDGETS))
@@ -252,10 +259,10 @@ def _policies(plan: RolloutPlan) -> Iterator[Problem]:
         if step.confirm is not None:
             place = "dark" if number == 0 else f"steps[{number - 1}]"
             yield from _policy(f"{place}.confirm.then", "confirm.then", step.confirm.then)
-            if not 0 < step.confirm.timeout <= 30 * 86_400:
-                yield Problem(
-                    f"{place}.confirm.timeout", seconds(step.confirm.timeout), "more than 0s and at most 720h"
-                )
+            if not 0 < step.confirm.timeout < plan.step_timeout - step.bake:
+                limit = seconds(plan.step_timeout - step.bake)
+                allowed = f"more than 0s and less than stepTimeout without the bake ({limit})"
+                yield Problem(f"{place}.confirm.timeout", seconds(step.confirm.timeout), allowed)
     yield from _policy("firstDeploy", "firstDeploy", plan.first_deploy)
 
 

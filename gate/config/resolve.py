@@ -64,7 +64,8 @@ def plan_of(file: File, environment: str) -> RolloutPlan:
         hold_back = 0 if file.strategy is Strategy.BLUE_GREEN else max(0, min(hold_back, (WHOLE - before) // 2))
     step_timeout = file.timeouts.step
     if "step" not in file.timeouts.model_fields_set:
-        longest = max(step.bake for step in (*steps, Step(share=0, bake=file.dark.bake)))
+        dark = Step(share=0, bake=file.dark.bake, confirm=_confirm(file.dark.confirm))
+        longest = max(step.bake + (step.confirm.timeout if step.confirm else 0.0) for step in (dark, *steps))
         step_timeout = min(max(step_timeout, 2 * longest), _LONGEST_STEP)
     return RolloutPlan(
         flag=file.flag,

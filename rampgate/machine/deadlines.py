@@ -13,6 +13,7 @@ from rampgate.machine.state import (
     HeldBy,
     Phase,
     Reason,
+    Refused,
     State,
     Transition,
     Verb,
@@ -50,10 +51,12 @@ _TEXTS = {
 
 
 def passed(plan: RolloutPlan, state: State, what: Deadline, now: float) -> Transition:
-    """Apply the policy of a deadline that has passed; one that is not running changes nothing."""
+    """Apply the policy of a deadline that has passed; one that does not run, or has not passed, changes nothing."""
     due = state.deadlines.get(what)
     if due is None:
         return moves.stay(state)
+    if now < due.at:
+        return moves.refuse(state, Refused.TOO_EARLY, f"The deadline {what} has not passed yet.")
     state = moves.without_due(state, what)
     because = Because(reason=_REASONS[what], text=_TEXTS[what])
     if what is Deadline.LEASE:
@@ -78,7 +81,9 @@ def passed(plan: RolloutPlan, state: State, what: Deadline, now: float) -> Trans
 def _gate_lost(plan: RolloutPlan, state: State, policy: Policy, because: Because, now: float) -> Transition:
     text = f"{because.text} Lease: {seconds(plan.lease)}."
     because = Because(reason=because.reason, text=text)
-    state = replace(state, lease=None)
+    state = moves.let_go(state, now)
+    if state.phase.is_final:
+        state = moves.finished(state)
     if state.phase.is_final or state.phase is Phase.REVERTING or state.retirement_begun:
         # Users are where they belong; what is left needs other hands.
         return moves.stay(replace(state, revision=state.revision + 1), Verb.HOLD, because)
@@ -87,15 +92,21 @@ def _gate_lost(plan: RolloutPlan, state: State, policy: Policy, because: Because
     if state.phase is Phase.COMPLETING:
         held = moves.with_due(state, hold=Due(at=now + plan.hold, then=Policy.REVERT))
         return moves.stay(replace(held, revision=state.revision + 1), Verb.HOLD, because)
+    if state.phase is Phase.PAUSED:
+        # Whoever paused it still has to end the pause, and the pause still ends by itself.
+        return moves.stay(replace(state, revision=state.revision + 1), Verb.HOLD, because)
     return _hold(plan, state, HeldBy.GATE_LOST, because, now)
 
 
 def _retire(plan: RolloutPlan, state: State, because: Because, now: float) -> Transition:
+    if state.phase.is_final:
+        freed = moves.finished(moves.let_go(state, now))
+        return moves.stay(replace(freed, revision=state.revision + 1), Verb.HOLD, because)
     if state.phase is Phase.REVERTING:
-        return moves.end_revert(moves.without_due(replace(state, lease=None), Deadline.LEASE), now)
+        return moves.end_revert(moves.let_go(state, now), now)
     if not state.retirement_begun:
         return moves.begin_retirement(plan, state, now)
-    return moves.promote(moves.without_due(replace(state, lease=None), Deadline.LEASE), now, because)
+    return moves.promote(moves.let_go(state, now), now, because)
 
 
 def _hold(plan: RolloutPlan, state: State, by: HeldBy, because: Because, now: float) -> Transition:
@@ -104,11 +115,13 @@ def _hold(plan: RolloutPlan, state: State, by: HeldBy, because: Because, now: fl
 
 def _widen(plan: RolloutPlan, state: State, policy: Policy, because: Because, now: float) -> Transition:
     """A policy that the plan names may widen, but not through a lock, a batch at work or missing evidence."""
-    locked = state.lock is not None and state.lock.holds(now)
+    lease = state.deadlines.get(Deadline.LEASE)
+    # Both may have passed while nobody looked: then nobody judges, whichever was first.
+    driven = state.lease is not None and lease is not None and now < lease.at
     judged = state.word in (VerdictWord.INCONCLUSIVE, VerdictWord.HEALTHY)
     if policy is Policy.PROMOTE_IF_NO_EVIDENCE:
         judged = judged and state.no_harm
-    if locked or not judged or state.lease is None or state.pending(ActionKind.ROLL):
+    if state.is_locked(now) or not judged or not driven or state.pending(ActionKind.ROLL):
         return _hold(plan, state, HeldBy.POLICY, because, now)
     text = f"{because.text} The plan says {policy}."
     widened = Because(reason=Reason.WIDENED_BY_POLICY, text=text)

@@ -49,7 +49,7 @@ from rampgate.machine.state import (
     next_deadline,
 )
 from rampgate.machine.told import obey
-from rampgate.plan import Confirm, Policy, RolloutPlan
+from rampgate.plan import Policy, RolloutPlan
 
 
 def begin(plan: RolloutPlan, event: Created, now: float) -> Transition:
@@ -129,8 +129,12 @@ def _attach(plan: RolloutPlan, state: State, event: Attached, now: float) -> Tra
         revision=state.revision + 1,
         actions=tuple(replace(action, failed=None) for action in state.actions),
     )
-    policy = Policy.COMPLETE if state.phase.is_final else moves.lease_policy(plan)
-    state = moves.with_due(state, lease=Due(at=now + plan.lease, then=policy))
+    state = moves.granted(plan, state, now)
+    if state.phase.is_final:
+        begun = max([now, *(action.not_before for action in state.actions)])
+        state = moves.with_due(state, retire=Due(at=begun + plan.retire, then=Policy.COMPLETE))
+    if state.phase is Phase.COMPLETING:
+        state = moves.without_due(state, Deadline.HOLD)
     if state.phase is Phase.PAUSED and state.held_by is HeldBy.GATE_LOST:
         return moves.resume(plan, state, now, because)
     return moves.stay(state, Verb.HOLD, because)
@@ -192,11 +196,8 @@ def _by_holder(
     if refusal := _not_holder(state, event.fence):
         return refusal
     if isinstance(event, Detached):
-        freed = replace(state, lease=None, revision=state.revision + 1)
-        if state.phase.is_final:
-            freed = moves.finished(freed)
-        else:
-            freed = moves.with_due(freed, lease=Due(at=now + plan.lease, then=moves.lease_policy(plan)))
+        freed = replace(moves.let_go(state, now), revision=state.revision + 1)
+        freed = moves.finished(freed) if state.phase.is_final else moves.granted(plan, freed, now)
         return moves.stay(freed, Verb.HOLD, Because(reason=Reason.DETACHED, text="The gate let go."))
     if state.phase.is_final:
         return moves.refuse(state, Refused.FINISHED, f"The rollout is {state.phase}.")
@@ -246,13 +247,10 @@ _KINDS = {
 
 def _verified(plan: RolloutPlan, state: State, event: Verified, now: float) -> Transition:
     moved = moves.go_dark(plan, state, now, event.text or "The new version is up and verified, at 0 %.")
-    if state.baseline:
+    if state.baseline or state.is_locked(now):
         return moved
-    first = Because(reason=Reason.FIRST_DEPLOY, text="First deploy: there is no stable version to compare with.")
-    if plan.first_deploy is Policy.ASK:
-        from_dark = moves.ask(moved.state, now, Confirm(), first)
-        return replace(from_dark, because=(*moved.because, *from_dark.because))
-    return moves.complete(plan, moved.state, now, WidenedBy.POLICY, first)
+    first = moves.first(plan, moved.state, now, WidenedBy.POLICY)
+    return replace(first, because=(*moved.because, *first.because))
 
 
 def _carried_out(plan: RolloutPlan, state: State, action: Action, event: CarriedOut, now: float) -> Transition:
@@ -261,15 +259,11 @@ def _carried_out(plan: RolloutPlan, state: State, action: Action, event: Carried
         state = replace(state, deployed=False)
     if action.kind is ActionKind.ROLL:
         state = moves.without_due(replace(state, entered_at=now), Deadline.DEPLOY)
-        if state.hurried:
+        if state.hurried and not state.is_locked(now):
             return moves.complete(plan, state, now, WidenedBy.PERSON, because)
-        return moves.stay(replace(state, revision=state.revision + 1), Verb.HOLD, because)
-    if state.phase is Phase.COMPLETING and not state.actions:
-        return moves.promote(state, now, because)
-    if state.phase is Phase.REVERTING and not state.actions:
-        return moves.end_revert(state, now)
-    state = replace(state, revision=state.revision + 1)
-    return moves.stay(moves.finished(state) if state.phase.is_final else state, Verb.HOLD, because)
+        state = replace(state, hurried=False, revision=state.revision + 1)
+        return moves.stay(state, Verb.HOLD, because)
+    return _goes_on(state, because, now)
 
 
 def _hook_failed(plan: RolloutPlan, state: State, action: Action, text: str, now: float) -> Transition:
@@ -278,16 +272,22 @@ def _hook_failed(plan: RolloutPlan, state: State, action: Action, text: str, now
     if action.kind in (ActionKind.DEPLOY, ActionKind.VERIFY, ActionKind.ROLL):
         return moves.revert(plan, state, now, because)
     marked = tuple(replace(one, failed=text) if one.number == action.number else one for one in state.actions)
-    state = replace(state, actions=marked, revision=state.revision + 1)
-    if any(one.failed is None for one in marked):
+    return _goes_on(replace(state, actions=marked), because, now)
+
+
+def _goes_on(state: State, because: Because, now: float) -> Transition:
+    """After an action that brings nothing up: on with the rest, or to the end where these hands are through."""
+    state = replace(state, revision=state.revision + 1)
+    if any(one.failed is None for one in state.actions):
         return moves.stay(state, Verb.HOLD, because)
-    # The hands gave up on all that is left: let go, so that other hands may try.
-    state = moves.without_due(replace(state, lease=None), Deadline.LEASE)
+    if state.actions:
+        # The hands gave up on all that is left: let go, so that other hands may try.
+        state = moves.let_go(state, now)
     if state.phase is Phase.REVERTING:
         return moves.end_revert(state, now)
-    return (
-        moves.promote(state, now, because) if state.phase is Phase.COMPLETING else moves.stay(state, Verb.HOLD, because)
-    )
+    if state.phase is Phase.COMPLETING:
+        return moves.promote(state, now, because)
+    return moves.stay(moves.finished(state), Verb.HOLD, because)
 
 
 def _not_holder(state: State, fence: int) -> Transition | None:

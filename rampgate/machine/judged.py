@@ -81,16 +81,19 @@ def _healthy(plan: RolloutPlan, state: State, text: str, now: float) -> Transiti
         return moves.stay(state, Verb.HOLD, Because(reason=Reason.PAUSED_BY_PERSON, text=state.text))
     if state.phase is Phase.PAUSED:
         return moves.resume(plan, state, now, Because(reason=Reason.RESUMED, text=f"Evidence is back: {text}"))
-    if state.phase is Phase.WAITING:
+    step = plan.step(state.step)
+    if state.phase is Phase.WAITING and (step.confirm is not None or not state.baseline):
         return moves.stay(state, Verb.HOLD, Because(reason=Reason.CONFIRMATION_NEEDED, text=state.text))
-    if state.lock is not None and state.lock.holds(now):
+    # A person who was asked for want of evidence need not answer once the evidence is there.
+    if state.is_locked(now) and state.lock is not None:
         words = f"Locked by {state.lock.by}: {state.lock.reason}"
         return moves.stay(state, Verb.HOLD, Because(reason=Reason.LOCKED, text=words))
     if state.pending(ActionKind.ROLL):
         return moves.stay(state, Verb.HOLD, Because(reason=Reason.REPLACING, text="The batch is being replaced."))
-    step = plan.step(state.step)
     if now < state.entered_at + step.bake:
         return moves.stay(state, Verb.HOLD, Because(reason=Reason.BAKING, text=text))
+    if not state.baseline:
+        return moves.first(plan, state, now, WidenedBy.VERDICT)
     if step.confirm is not None:
         words = f"Ready to go {moves.widened_text(plan, state)}: waiting for a person's yes."
         because = Because(reason=Reason.CONFIRMATION_NEEDED, text=words)

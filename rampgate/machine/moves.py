@@ -36,7 +36,8 @@ from rampgate.plan import (
 )
 
 BUDGETS = (Deadline.BUDGET_INCONCLUSIVE, Deadline.BUDGET_NO_TRAFFIC, Deadline.BUDGET_SOURCE_DOWN)
-_OF_THE_STEP = (*BUDGETS, Deadline.STEP, Deadline.CONFIRM, Deadline.PAUSE, Deadline.HOLD)
+_OF_THE_PHASE = (*BUDGETS, Deadline.CONFIRM, Deadline.PAUSE, Deadline.HOLD)
+_OF_THE_STEP = (*_OF_THE_PHASE, Deadline.STEP)
 
 
 def share(plan: RolloutPlan, state: State) -> int:
@@ -51,9 +52,11 @@ def share(plan: RolloutPlan, state: State) -> int:
 
 
 def step_share(plan: RolloutPlan, step: int) -> int:
-    """The canary's share at a step; the last one leaves the hold-back on stable."""
+    """The canary's share at a step; the last one leaves the hold-back on stable, where machines are left for it."""
     wanted = plan.step(step).share
-    return min(wanted, WHOLE - plan.hold_back) if step == plan.last else wanted
+    if step < plan.last or plan.strategy is Strategy.ROLLING:
+        return wanted
+    return min(wanted, WHOLE - plan.hold_back)
 
 
 def stay(state: State, verb: Verb = Verb.HOLD, *because: Because) -> Transition:
@@ -85,6 +88,28 @@ def renewed(plan: RolloutPlan, state: State, now: float) -> State:
     return with_due(state, lease=Due(at=now + plan.lease, then=lease_policy(plan)))
 
 
+def granted(plan: RolloutPlan, state: State, now: float) -> State:
+    """The lease as it runs for the asking alone: work renews it, but a gate that only attaches again cannot."""
+    at = now + plan.lease
+    if state.phase.is_judged:
+        at = min(at, max(state.since, state.judged_at or 0.0) + 2 * plan.lease)
+    then = Policy.COMPLETE if state.phase.is_final else lease_policy(plan)
+    return with_due(state, lease=Due(at=at, then=then))
+
+
+def watched(plan: RolloutPlan, state: State, now: float) -> State:
+    """With nobody at the lease, somebody must take it within a lease's time."""
+    return state if Deadline.LEASE in state.deadlines else granted(plan, state, now)
+
+
+def let_go(state: State, now: float) -> State:
+    """Nobody holds the lease. Hands that may have begun to undo leave it unknown what runs in the slot."""
+    begun = state.lease is not None and any(
+        one.kind is ActionKind.UNDO and one.not_before <= now for one in state.actions
+    )
+    return without_due(replace(state, lease=None, deployed=state.deployed and not begun), Deadline.LEASE)
+
+
 def lease_policy(plan: RolloutPlan) -> Policy:
     # Where users follow the machines the server cannot move them, so a lapse can only stop the widening.
     if plan.users_follow is UsersFollow.DEPLOYMENT:
@@ -111,10 +136,11 @@ def deploy(plan: RolloutPlan, state: State, now: float, reason: Reason, text: st
     if state.deployed:
         return verify(plan, state, now, reason, text)
     state = changed(state, reason, text, phase=Phase.DEPLOYING, since=now, actions=())
-    state, actions = demand(state, (ActionKind.DEPLOY, ArmName.CANARY, now, None))
+    start = max(now, state.clear_at)
+    state, actions = demand(state, (ActionKind.DEPLOY, ArmName.CANARY, start, None))
     state = with_due(
         replace(state, deadlines=_lease_only(plan, state, now)),
-        deploy=Due(at=now + plan.deploy, then=Policy.REVERT),
+        deploy=Due(at=start + plan.deploy, then=Policy.REVERT),
     )
     return Transition(state=state, verb=Verb.HOLD, because=(Because(reason=reason, text=text),), actions=actions)
 
@@ -152,8 +178,8 @@ def go_dark(plan: RolloutPlan, state: State, now: float, text: str) -> Transitio
 
 
 def advance(plan: RolloutPlan, state: State, now: float, by: WidenedBy, because: Because) -> Transition:
-    """To the next step; from the last one, to completion."""
-    if state.step >= plan.last:
+    """To the next step; from the last one, or with no stable version to compare with, to completion."""
+    if state.step >= plan.last or not state.baseline:
         return complete(plan, state, now, by, because)
     return enter_step(plan, state, state.step + 1, now, by, because)
 
@@ -163,7 +189,8 @@ def enter_step(plan: RolloutPlan, state: State, step: int, now: float, by: Widen
         state, because.reason, because.text, phase=Phase.PROGRESSING, step=step, since=now, entered_at=now,
         widened_by=by, exposed=True, back_to=None, held_by=None, word=None, no_harm=False,
     )  # fmt: skip
-    state = with_due(without_due(state, *_OF_THE_STEP), step=Due(at=now + plan.step_timeout, then=Policy.REVERT))
+    state = watched(plan, without_due(state, *_OF_THE_STEP), now)
+    state = with_due(state, step=Due(at=now + plan.step_timeout, then=Policy.REVERT))
     actions: tuple[Action, ...] = ()
     if plan.strategy is Strategy.ROLLING:
         state, actions = demand(state, (ActionKind.ROLL, ArmName.CANARY, now, step_share(plan, step)))
@@ -183,7 +210,7 @@ def complete(plan: RolloutPlan, state: State, now: float, by: WidenedBy, because
         widened_by=by, exposed=True, back_to=None, held_by=None, hurried=False,
     )  # fmt: skip
     state = with_due(
-        without_due(state, *_OF_THE_STEP),
+        watched(plan, without_due(state, *_OF_THE_STEP), now),
         retire=Due(at=now + plan.scale_down_delay, then=Policy.COMPLETE),
     )
     return stay(state, Verb.COMPLETE, because)
@@ -212,14 +239,19 @@ def promote(state: State, now: float, because: Because, *, widened_by: WidenedBy
 def finished(state: State) -> State:
     """A final state: no deadlines, and no lease unless hands are still at work on what is left to do."""
     if state.actions and state.lease is not None:
-        return without_due(state, *(name for name in Deadline if name is not Deadline.LEASE))
+        return without_due(state, *(name for name in Deadline if name not in (Deadline.LEASE, Deadline.RETIRE)))
     return replace(state, deadlines={}, lease=None, back_to=None, held_by=None)
 
 
 def pause(state: State, now: float, by: HeldBy, because: Because, name: Deadline, after: float) -> Transition:
+    """Stop widening; judging goes on. The step's own time runs on, except for what a person adds to it."""
     back_to = state.back_to if state.phase is Phase.PAUSED else state.phase
-    state = changed(state, because.reason, because.text, phase=Phase.PAUSED, since=now, back_to=back_to, held_by=by)
-    due = {**without_due(state, *_OF_THE_STEP).deadlines, name: Due(at=now + after, then=Policy.REVERT)}
+    state = changed(
+        state, because.reason, because.text, phase=Phase.PAUSED, since=now, back_to=back_to, held_by=by, hurried=False
+    )
+    due = {**without_due(state, *_OF_THE_PHASE).deadlines, name: Due(at=now + after, then=Policy.REVERT)}
+    if by is HeldBy.PERSON and (step := due.get(Deadline.STEP)) is not None:
+        due[Deadline.STEP] = replace(step, at=step.at + after)
     return stay(replace(state, deadlines=due), Verb.PAUSE, because)
 
 
@@ -229,25 +261,35 @@ def resume(plan: RolloutPlan, state: State, now: float, because: Because) -> Tra
     if state.step == 0:
         back_to = Phase.DARK
     state = changed(state, because.reason, because.text, phase=back_to, since=now, back_to=None, held_by=None)
-    state = with_due(without_due(state, *_OF_THE_STEP), step=Due(at=now + plan.step_timeout, then=Policy.REVERT))
-    return stay(state, Verb.HOLD, because)
+    # The step's time-out runs on: else holds and resumptions in turn could keep a step for ever.
+    return stay(watched(plan, without_due(state, *_OF_THE_PHASE), now), Verb.HOLD, because)
 
 
 def ask(state: State, now: float, confirm: Confirm, because: Because) -> Transition:
     """Wait for a person's yes; judging goes on."""
-    state = changed(state, because.reason, because.text, phase=Phase.WAITING, since=now)
+    state = changed(state, because.reason, because.text, phase=Phase.WAITING, since=now, hurried=False)
     state = with_due(without_due(state, *BUDGETS), confirm=Due(at=now + confirm.timeout, then=confirm.then))
     return stay(state, Verb.PAUSE, because)
+
+
+def first(plan: RolloutPlan, state: State, now: float, by: WidenedBy) -> Transition:
+    """Out of the dark where no stable version is up: to everybody, or first to a person's yes."""
+    because = Because(reason=Reason.FIRST_DEPLOY, text="First deploy: there is no stable version to compare with.")
+    confirm = plan.dark.confirm or (Confirm() if plan.first_deploy is Policy.ASK else None)
+    if confirm is not None:
+        return ask(state, now, confirm, because)
+    return complete(plan, state, now, by, because)
 
 
 def revert(plan: RolloutPlan, state: State, now: float, because: Because) -> Transition:
     """Users to stable at once; then the hands undo the deployment and look at what was restored."""
     ends_as = Phase.FAILED if because.reason in _UNSEEN and not state.exposed else Phase.REVERTED
     # Clients that are cut off follow within staleAfter: until then the canary must stay up for them.
-    undo_at = now + plan.stale_after if state.exposed else now
+    clear_at = now + plan.stale_after if state.exposed else state.clear_at
+    undo_at = max(now, clear_at)
     state = changed(
         state, because.reason, because.text, phase=Phase.REVERTING, since=now, ends_as=ends_as,
-        actions=(), back_to=None, held_by=None, hurried=False, up=False,
+        actions=(), back_to=None, held_by=None, hurried=False, up=False, clear_at=clear_at,
     )  # fmt: skip
     wanted: list[tuple[ActionKind, ArmName, float, int | None]] = [(ActionKind.UNDO, ArmName.CANARY, undo_at, None)]
     if state.baseline:

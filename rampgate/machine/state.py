@@ -234,7 +234,8 @@ class State:
     ``revision`` rises with every change that a person could see, not with mere renewals; ``attempt`` rises when
     the rollout is resumed with new evidence. ``entered_at`` is when the step began, from which its bake counts.
     ``up``: the canary's slot is known to be up in this attempt; ``baseline``: the stable slot is known to be up.
-    ``exposed``: users have been on the canary in this attempt. ``ends_as``: what a revert under way ends in.
+    ``exposed``: users have been on the canary in this attempt. ``clear_at``: from then on no client of an earlier
+    attempt can still be on it. ``ends_as``: what a revert under way ends in.
     """
 
     __pydantic_config__ = STRICT
@@ -256,6 +257,7 @@ class State:
     up: bool = False
     baseline: bool = True
     exposed: bool = False
+    clear_at: float = 0.0
     retirement_begun: bool = False
     hurried: bool = False
     back_to: Phase | None = None
@@ -271,6 +273,9 @@ class State:
     def needs_hands(self) -> bool:
         """Actions wait and nobody holds the lease. Users are safe; the deployment is unfinished."""
         return bool(self.actions) and self.lease is None
+
+    def is_locked(self, now: float) -> bool:
+        return self.lock is not None and self.lock.holds(now)
 
     def pending(self, *kinds: ActionKind) -> bool:
         return any(action.kind in kinds for action in self.actions)

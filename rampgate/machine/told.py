@@ -5,6 +5,7 @@ from typing import assert_never
 from rampgate.machine import moves
 from rampgate.machine.events import Told
 from rampgate.machine.state import (
+    REFUSE_VERSION,
     ActionKind,
     Because,
     Deadline,
@@ -52,13 +53,16 @@ def _abort(plan: RolloutPlan, state: State, event: Told, now: float) -> Transiti
         text = "The old version is being retired; `/rollback` starts a rollout back to it."
         return moves.refuse(state, Refused.RETIREMENT_BEGUN, text)
     because = Because(reason=Reason.ABORTED, text=_said(event, "aborted"))
-    if state.phase is Phase.REVERTING:
+    if state.phase is Phase.REVERTING and state.reason in REFUSE_VERSION:
         return moves.stay(state, Verb.REVERT, Because(reason=state.reason, text="It is reverting already."))
+    if state.phase is Phase.REVERTING:
+        # The users are safe already; the person's word is what keeps a re-run from trying this version again.
+        return moves.stay(moves.changed(state, because.reason, because.text), Verb.REVERT, because)
     return moves.revert(plan, state, now, because)
 
 
 def _widen(plan: RolloutPlan, state: State, event: Told, now: float) -> Transition:
-    if state.lock is not None and state.lock.holds(now):
+    if state.is_locked(now) and state.lock is not None:
         return moves.refuse(state, Refused.LOCKED, f"Locked by {state.lock.by}: {state.lock.reason}")
     if not state.up:
         return moves.refuse(state, Refused.NOT_UP, "The new version is not known to be up.")

@@ -310,7 +310,7 @@ class AnyRollout(RuleBasedStateMachine):
         elif self.state.lease is None:
             assert not self.state.deadlines
         else:
-            assert set(self.state.deadlines) == {Deadline.LEASE}
+            assert set(self.state.deadlines) == {Deadline.LEASE, Deadline.RETIRE}
 
     @invariant()
     def with_only_the_clock_every_state_ends_finished_and_never_wider(self) -> None:
