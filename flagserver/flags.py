@@ -7,10 +7,11 @@ from typing import Any
 from flagserver.admission import NAME, NAME_ALLOWED
 from flagserver.errors import ConflictError, InvalidError, NotFoundError, StoreGoneError
 from flagserver.live import Live
-from flagserver.publish import document, problems
+from flagserver.publish import SERVER_WRITES, document, problems
 from flagserver.store import Store, Tx, flags, keys, rollouts
 from flagserver.store.flags import FlagRecord, Kind
 from flagserver.store.rollouts import RolloutRecord
+from rampgate.flags import read, write_flag
 from rampgate.plan import Problem
 from rampgate.rollout import Slot, Slots
 
@@ -67,15 +68,55 @@ class Flags:
             raise InvalidError(problems=tuple(wrong))
         with self._store.write() as tx:
             before = flags.lock(tx, environment, key)
-            unfinished = rollouts.unfinished(tx, environment, key)
-            after = _changed(environment, key, before, change, tx.now)
-            if before is not None and unfinished and _frozen_part(before) != _frozen_part(after):
-                raise _in_rollout(key, unfinished[0])
-            flags.save(tx, after)
-            _note(tx, by, "flag.written", before, after)
+            after, rollout = self._write(tx, environment, key, before, change, by)
             now = tx.now
         self._refresh()
-        return _shown(after, unfinished[0] if unfinished else None, now), before is None
+        return _shown(after, rollout, now), before is None
+
+    def _write(
+        self, tx: Tx, environment: str, key: str, before: FlagRecord | None, change: Change, by: str
+    ) -> tuple[FlagRecord, RolloutRecord | None]:
+        unfinished = rollouts.unfinished(tx, environment, key)
+        after = _changed(environment, key, before, change, tx.now)
+        if before is not None and unfinished and _frozen_part(before) != _frozen_part(after):
+            raise _in_rollout(key, unfinished[0])
+        flags.save(tx, after)
+        _note(tx, by, "flag.written", before, after)
+        return after, unfinished[0] if unfinished else None
+
+    def import_document(self, environment: str, document: object, *, by: str) -> int:
+        """Write every flag of a flagd document: all of them, or none where one has a problem.
+
+        A flag that the server knows as one with slots keeps them, and takes only the state, the variants and the
+        metadata of the document.
+
+        Returns:
+            How many flags were written.
+
+        Raises:
+            InvalidError: everything that is wrong with the document, at once.
+            ConflictError: a rollout holds one of the flags, and what would change is frozen.
+        """
+        found = read(document)
+        wrong = list(found.problems)
+        wrong += [
+            Problem(f"flags.{key}", repr(key[:80]), NAME_ALLOWED) for key in found.flags if not NAME.fullmatch(key)
+        ]
+        if not NAME.fullmatch(environment):
+            wrong.append(Problem("environment", repr(environment[:80]), NAME_ALLOWED))
+        if wrong:
+            raise InvalidError(problems=tuple(wrong))
+        with self._store.write() as tx:
+            for key, flag in sorted(found.flags.items()):
+                before = flags.lock(tx, environment, key)
+                body = write_flag(flag)
+                if "targeting" in body:
+                    body["targeting"] = _inlined(body["targeting"], flag.evaluators)
+                if before is not None and before.kind is not Kind.PLAIN:
+                    body = {name: value for name, value in body.items() if name not in SERVER_WRITES}
+                self._write(tx, environment, key, before, Change(flag=body), by)
+        self._refresh()
+        return len(found.flags)
 
     def delete(self, environment: str, key: str, *, by: str) -> None:
         """Delete the flag.
@@ -99,6 +140,19 @@ class Flags:
             self._live.refresh()
         except StoreGoneError:
             return  # The steward publishes it as soon as the store can be read.
+
+
+def _inlined(rule: object, evaluators: Mapping[str, object]) -> object:
+    """A rule with every reference to a shared one replaced by it: flags are kept one by one."""
+    match rule:
+        case {"$ref": str(name)}:
+            return _inlined(evaluators[name], evaluators)
+        case Mapping():
+            return {key: _inlined(value, evaluators) for key, value in rule.items()}
+        case list() | tuple():
+            return [_inlined(value, evaluators) for value in rule]
+        case _:
+            return rule
 
 
 def _changed(environment: str, key: str, before: FlagRecord | None, change: Change, now: float) -> FlagRecord:

@@ -24,6 +24,9 @@ HEARTBEAT = 15.0
 
 FOREVER = float("inf")
 
+SERVER_WRITES = ("targeting", "defaultVariant")
+"""What of a flag with slots only the server writes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
@@ -156,7 +159,7 @@ def problems(key: str, kind: Kind, body: Mapping[str, Any], slots: tuple[str, st
     found: list[Problem] = []
     written = dict(body)
     if slots is not None:
-        for name in ("targeting", "defaultVariant"):
+        for name in SERVER_WRITES:
             if name in body:
                 found.append(Problem(f"flag.{name}", "given", f"nothing: the server writes it for a {kind} flag"))
                 del written[name]

@@ -3,9 +3,10 @@
 SQLite and PostgreSQL keep the same promises: writers of one flag are serialised, a commit survives the process.
 """
 
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,10 +142,10 @@ class Store:
             raise SettingsError("A PostgreSQL database is backed up with pg_dump.")
         if target.exists():
             raise SettingsError(f"{target} exists already; a backup writes a new file.")
-        with _told(), self._engine.connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT").execute(
-                sa.text("VACUUM INTO :f"), {"f": str(target)}
-            )
+        with _told(), closing(self._engine.raw_connection()) as pooled, closing(sqlite3.connect(target)) as copy:
+            connection = pooled.driver_connection
+            assert isinstance(connection, sqlite3.Connection)
+            connection.backup(copy)
 
     def _moment(self, connection: Connection) -> float:
         if self._given is not None:

@@ -35,7 +35,7 @@ def mark(tx: Tx, environment: str, batch: str, client: str, dropped: int) -> boo
     """Remember the batch; false when it was applied before."""
     row = {"environment": environment, "batch": batch, "client": client, "at": tx.now, "dropped": dropped}
     statement = tx.upsert(telemetry_batches).values(row).on_conflict_do_nothing()
-    return tx.run(statement).rowcount == 1
+    return tx.run(statement.returning(telemetry_batches.c.batch)).first() is not None
 
 
 def known_flags(tx: Tx, environment: str, keys: Iterable[str]) -> frozenset[str]:

