@@ -6,10 +6,10 @@ what was well at 10 % of the users may not be at 50 %. The bets are those of `ha
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import exp, log
+from math import exp, inf, log
 
 from gate.judge.counters import Batch
-from gate.judge.eprocess import add_logs, effects, mean_of_logs, sum_of_logs
+from gate.judge.eprocess import add_logs, effects, mean_of_logs
 
 SPACING = 0.05
 """Of the ratios looked at, in nats: each is 5 % above the one before."""
@@ -41,12 +41,11 @@ class Promotion:
 def seen(promotion: Promotion, batch: Batch, factor: float) -> Promotion:
     """With one more batch of the step; ``factor`` is the dispersion to temper by."""
     x, n, m = batch.canary.errors, batch.canary.requests, batch.stable.requests
-    errors = x + batch.stable.errors
-    lowest = log(promotion.limit) - BELOW * SPACING
-    curve = []
-    for number, height in enumerate(promotion.curve):
-        nats = lowest + number * SPACING
-        curve.append(height + (x * nats - errors * log((n * exp(nats) + m) / (n + m))) / factor)
+    errors, total, ratios = x + batch.stable.errors, n + m, _ratios(promotion.limit)
+    curve = [
+        height + (x * nats - errors * log((n * ratio + m) / total)) / factor
+        for height, (nats, ratio, _) in zip(promotion.curve, ratios, strict=True)
+    ]
     return Promotion(
         limit=promotion.limit,
         curve=tuple(curve),
@@ -62,7 +61,7 @@ def log_e(promotion: Promotion, floor: float) -> float:
     weighted mean of the two e-values is one against "the ratio is at least the limit, and the rate at least the floor".
     """
     absolute = [promotion.requests * floor * (1.0 - exp(-d)) - promotion.errors * d for d in EFFECTS]
-    return add_logs(log(RELATIVE) + _against(promotion, BELOW), log(ABSOLUTE) + mean_of_logs(absolute))
+    return add_logs(log(RELATIVE) + _against(promotion)[BELOW], log(ABSOLUTE) + mean_of_logs(absolute))
 
 
 def is_well(promotion: Promotion, floor: float, beta: float) -> bool:
@@ -72,29 +71,25 @@ def is_well(promotion: Promotion, floor: float, beta: float) -> bool:
 
 def excluded(promotion: Promotion, beta: float) -> float | None:
     """The smallest tested ratio >= 1 that is excluded at 1 - beta, every larger one with it; ``None``: not one."""
-    lowest = max(1, BELOW - int(log(promotion.limit) / SPACING))
-    highest = BELOW + ABOVE
-    if _against(promotion, highest) < -log(beta):
-        return None
-    # The curve is concave and what is left of a ratio only grows, so the evidence rises with the ratio: halve.
-    while lowest < highest:
-        middle = (lowest + highest) // 2
-        if _against(promotion, middle) >= -log(beta):
-            highest = middle
-        else:
-            lowest = middle + 1
-    return promotion.limit * exp((lowest - BELOW) * SPACING)
+    tested = zip(_ratios(promotion.limit), _against(promotion), strict=True)
+    return next((ratio for (nats, ratio, _), found in tested if nats >= 0.0 and found >= -log(beta)), None)
 
 
-def _against(promotion: Promotion, number: int) -> float:
-    """Evidence, in nats, against the ratio at this place of the curve, and so against every larger one."""
-    here, bets = promotion.curve[number], _bets(promotion.limit)
-    return sum_of_logs([bets[lower] + promotion.curve[lower] - here for lower in range(number)])
+def _against(promotion: Promotion) -> list[float]:
+    """Per ratio, evidence in nats against it and every larger one: what was bet on smaller ones, over its likelihood.
+
+    The curve is concave, so from its top on this rises with the ratio; before its top it is below 0, and may be -inf.
+    """
+    top, capital, evidence = max(promotion.curve), 0.0, []
+    for height, (_, _, stake) in zip(promotion.curve, _ratios(promotion.limit), strict=True):
+        evidence.append(top - height + log(capital) if capital > 0.0 else -inf)
+        capital += stake * exp(height - top)
+    return evidence
 
 
 @lru_cache(maxsize=16)
-def _bets(limit: float) -> tuple[float, ...]:
-    """Per ratio, ln of the share of capital that is bet on it; all together 1.
+def _ratios(limit: float) -> tuple[tuple[float, float, float], ...]:
+    """The ratios looked at: in nats, as such, and the share of capital that is bet on each; the shares make 1.
 
     A healthy canary is about as good as stable, so most lies within a fifth of 1; the rest is spread evenly, for
     canaries that mend something. Any division that is fixed beforehand is as honest.
@@ -102,5 +97,5 @@ def _bets(limit: float) -> tuple[float, ...]:
     nats = [log(limit) + (number - BELOW) * SPACING for number in range(BELOW + 1 + ABOVE)]
     near = [exp(-12.5 * z * z) for z in nats]
     spread = [float(-3.0 <= z <= 1.0) for z in nats]
-    shares = [0.8 * one / sum(near) + 0.2 * other / sum(spread) for one, other in zip(near, spread, strict=True)]
-    return tuple(log(max(share, 1e-300)) for share in shares)
+    stakes = [0.8 * one / sum(near) + 0.2 * other / sum(spread) for one, other in zip(near, spread, strict=True)]
+    return tuple((z, exp(z), stake) for z, stake in zip(nats, stakes, strict=True))
