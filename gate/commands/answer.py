@@ -13,6 +13,8 @@ from gate.commands.parse import Command, CommandName, NotUnderstood
 from gate.commands.permissions import Comment, Denied, Need, denied, denied_unseen, whose
 from gate.errors import GitHubError, RampgateError
 from gate.github.port import GitHub, Reaction
+from gate.report import replies
+from gate.report.prose import plain
 from rampgate.machine.events import Told
 from rampgate.machine.state import Order, Phase
 from rampgate.rollout import Answer, Rollout
@@ -107,7 +109,7 @@ def obey(command: Command, comment: Comment, github: GitHub, flagserver: FlagSer
 
 def puzzled(words: NotUnderstood, comment: Comment, github: GitHub) -> Reply:
     """Answer a command that was not understood, to people who may see the repository."""
-    text = wording.plain(words.text)
+    text = plain(words.text)
     return _answered(Need.READ, comment, github, lambda: Reply(text=text, reaction=Reaction.CONFUSED))
 
 
@@ -119,12 +121,12 @@ def _answered(need: Need, comment: Comment, github: GitHub, reply_to: Callable[[
     if no is None:
         no = denied(comment, need, {login: github.permission(login) for login in whose(comment)})
     if no is not None:
-        reply = Reply(text=f"Not done. {wording.plain(no.text)}", reaction=Reaction.REFUSED, denied=no)
+        reply = Reply(text=f"Not done. {plain(no.text)}", reaction=Reaction.REFUSED, denied=no)
     else:
         try:
             reply = reply_to()
         except RampgateError as error:
-            text = f"Nothing was changed: {wording.plain(str(error))}"
+            text = f"Nothing was changed: {plain(str(error))}"
             reply = Reply(text=text, reaction=Reaction.CONFUSED)
     try:
         github.reply(comment.pull_request, reply.text, comment.id)
@@ -147,15 +149,15 @@ def _replied(command: Command, comment: Comment, github: GitHub, flagserver: Fla
             return Reply(text=wording.nothing_called(place, all_names), reaction=Reaction.CONFUSED)
     there = active or finished
     if not there:
-        return Reply(text=wording.NOTHING_KNOWN, reaction=Reaction.REFUSED)
+        return Reply(text=replies.no_rollout(None), reaction=Reaction.REFUSED)
     order = Order.COMPLETE if command.full else _ORDERS.get(command.name)
     if order is None:
-        return Reply(text=_list(wording.status(one) for one in there), reaction=Reaction.DONE)
+        return Reply(text=replies.status(there), reaction=Reaction.DONE)
     notes: list[str] = []
     if len(active) > 1:
         if order is not Order.REVERT:
-            words = f"{prefix}{command.name}{' full' if command.full else ''}"
-            return Reply(text=wording.which(words, _told_apart(active)), reaction=Reaction.CONFUSED)
+            word = f"{command.name}{' full' if command.full else ''}"
+            return Reply(text=replies.which(word, _told_apart(active)), reaction=Reaction.CONFUSED)
         notes.append(wording.all_aborted(len(active)))
     if command.environment is None and command.reason and " " not in command.reason:
         # It may be a misspelt environment. A revert is never blocked, not by that either; but it is said.
@@ -189,20 +191,20 @@ def _tell(
     order: Order, text: str, rollout: Rollout, comment: Comment, github: GitHub, flagserver: FlagServer
 ) -> Result:
     if comment.created_at + (GRACE if order in _CALMING else 1.0) < rollout.created_at:
-        return Result(rollout=rollout, obeyed=False, text=wording.began_later(rollout))
+        return Result(rollout=rollout, obeyed=False, text=wording.not_told(rollout, wording.BEGAN_LATER))
     try:
         revision = _revision(order, rollout, comment, github)
     except _NotSeenError as error:
-        return Result(rollout=rollout, obeyed=False, text=wording.refused(rollout, str(error)))
+        return Result(rollout=rollout, obeyed=False, text=wording.not_told(rollout, str(error)))
     told = Told(order=order, by=f"@{comment.author}", text=text, revision=revision)
     try:
         answer = flagserver.post(rollout.id, told, f"comment-{comment.id}-{rollout.id}")
     except RampgateError as error:
         return Result(rollout=rollout, obeyed=False, text=wording.failed(rollout, str(error)), failed=True)
-    if answer.refusal is not None:
-        text = wording.refused(answer.rollout, answer.refusal.text)
-        return Result(rollout=answer.rollout, obeyed=False, text=text)
-    return Result(rollout=answer.rollout, obeyed=True, text=wording.obeyed(order, answer.rollout))
+    line = replies.obeyed(answer)
+    if answer.rollout.state.needs_hands:
+        line = f"{line} {wording.WAITS_FOR_HANDS}"
+    return Result(rollout=answer.rollout, obeyed=answer.refusal is None, text=line)
 
 
 class _NotSeenError(Exception):
@@ -217,12 +219,12 @@ def _revision(order: Order, rollout: Rollout, comment: Comment, github: GitHub) 
         seen = github.seen(comment.pull_request, rollout.plan.environment, comment.created_at)
     except GitHubError as error:
         if order in _WIDENING:
-            raise _NotSeenError(wording.saw_nothing_readable(str(error))) from error
+            raise _NotSeenError(wording.not_seen(str(error))) from error
         return None
     if seen is None:
         return None
     if seen.rollout is not None and seen.rollout != rollout.id:
-        raise _NotSeenError(wording.saw_another(rollout))
+        raise _NotSeenError(wording.SAW_ANOTHER)
     return seen.revision
 
 

@@ -11,7 +11,7 @@ from gate.commands.permissions import Comment
 from gate.errors import FlagServerUnreachableError
 from gate.github.api import GitHubApi
 from gate.github.calls import Manners
-from rampgate.machine import handle
+from rampgate.machine import handle, share
 from rampgate.machine.events import Told
 from rampgate.machine.state import Lease, Phase, State
 from rampgate.plan import RolloutPlan, Step
@@ -85,7 +85,9 @@ class Rollouts:
         if event_id not in self._answers:
             rollout = self.kept[rollout_id]
             moved = handle(rollout.plan, rollout.state, event, self.now)[-1][1]
-            rollout = self.kept[rollout_id] = replace(rollout, state=moved.state)
+            rollout = self.kept[rollout_id] = replace(
+                rollout, state=moved.state, share=share(rollout.plan, moved.state), now=self.now
+            )
             self._answers[event_id] = Answer(
                 verb=moved.verb, rollout=rollout, because=moved.because, actions=moved.actions, refusal=moved.refusal
             )

@@ -86,7 +86,8 @@ def test_who_may_not_write_changes_nothing(pull_request: PullRequest, body: str,
 @pytest.mark.parametrize("login", ["rob", "tim", "ann", "mia"])
 def test_who_may_read_may_look(pull_request: PullRequest, login: str) -> None:
     pull_request.rollouts.add("r1")
-    assert "step 1 of 3" in pull_request.says("/status", by=login).text
+    status = pull_request.says("/status", by=login).text
+    assert "production: 10 % of users" in status
     assert "/promote [full]" in pull_request.says("/help", by=login).text
     assert pull_request.rollouts.posted == []
 
@@ -163,7 +164,7 @@ def test_an_abort_that_names_nothing_aborts_all_and_says_so(pull_request: PullRe
     reply = pull_request.says("/abort it is broken")
     assert {one[0] for one in pull_request.rollouts.posted} == {"r1", "r2"}
     assert "all 2 rollouts" in reply.text
-    assert reply.text.count("is aborted") == 2
+    assert reply.text.count("back on the stable version") == 2
 
 
 @pytest.mark.parametrize("word", ["/promote", "/pause", "/resume", "/promote full"])
@@ -248,7 +249,7 @@ def test_an_order_for_what_has_changed_is_refused_with_what_there_is(pull_reques
     assert reply.reaction is Reaction.REFUSED
     assert "revision 7" in reply.text
     assert "revision 8" in reply.text
-    assert "step 1 of 3" in reply.text
+    assert "progressing at 10 %" in reply.text
 
 
 def test_an_edit_between_the_comment_and_the_run_is_not_what_the_author_saw(pull_request: PullRequest) -> None:
@@ -273,7 +274,7 @@ def test_a_revert_is_never_refused_for_staleness(pull_request: PullRequest) -> N
 def test_a_comment_about_another_rollout_promotes_nothing(pull_request: PullRequest) -> None:
     pull_request.rollouts.add("r2")
     pull_request.tells(7, rollout="r1")
-    assert "earlier rollout" in pull_request.says("/promote").text
+    assert "another rollout" in pull_request.says("/promote").text
     assert pull_request.rollouts.posted == []
 
 
@@ -340,7 +341,7 @@ def test_an_abort_of_several_goes_on_where_one_does_not_answer(pull_request: Pul
     pull_request.rollouts.silent_for.add("r1")
     reply = pull_request.says("/abort")
     assert pull_request.rollouts.kept["r2"].state.phase is Phase.REVERTING
-    assert "gave no answer" in reply.text
+    assert "did not take it" in reply.text
     assert reply.reaction is Reaction.CONFUSED
 
 
