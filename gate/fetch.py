@@ -17,6 +17,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 
 from rampgate.plan import seconds as duration
 
@@ -102,6 +103,10 @@ class Visit:
         self._session.close()
         self._cutter.close()
 
+    def cut(self) -> None:
+        """End whatever is under way, from another thread: it is answered as late."""
+        self._cutter.cut()
+
     def get(
         self, url: str, params: Mapping[str, str] | None = None, *, most: int = MOST_BYTES, follow: bool = True
     ) -> Got | NotGot:
@@ -149,7 +154,7 @@ class Visit:
                         )
                 status, headers = response.status_code, response.headers
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-            if self._cutter.is_cut or isinstance(error, requests.Timeout):
+            if self._cutter.is_cut or _is_timeout(error):
                 return self._late(url)
             return _trouble(url, error)
         if self._cutter.is_cut:  # a cut connection may look like the end of the body
@@ -165,6 +170,20 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
+def _cause(error: Exception) -> object:
+    """What requests wrapped: the exception of urllib3 that it names, or else the error itself."""
+    inner = error.args[0] if error.args else None
+    cause = getattr(inner, "reason", inner)
+    return cause if isinstance(cause, Exception) else error
+
+
+def _is_timeout(error: Exception) -> bool:
+    cause = _cause(error)
+    if isinstance(cause, NewConnectionError):  # urllib3 counts a refused connection among the time-outs
+        return False
+    return isinstance(cause, Urllib3TimeoutError | TimeoutError) or isinstance(error, requests.Timeout)
+
+
 def _trouble(url: str, error: Exception) -> NotGot:
     where = origin(url)
     if isinstance(error, requests.exceptions.SSLError):
@@ -178,7 +197,7 @@ def _trouble(url: str, error: Exception) -> NotGot:
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return NotGot(trouble=Trouble.UNREACHABLE, text=f"{where} broke off in the middle of its answer")
     if isinstance(error, requests.ConnectionError):
-        reason = getattr(error.args[0] if error.args else None, "reason", None)
+        reason = _cause(error)
         if isinstance(reason, NameResolutionError):
             return NotGot(trouble=Trouble.UNREACHABLE, text=f"{where} cannot be found: its name does not resolve")
         if isinstance(reason, NewConnectionError):

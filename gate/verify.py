@@ -4,6 +4,7 @@ Whatever the checks, the deployer's own word comes first: a slot counts as up on
 """
 
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -145,14 +146,31 @@ class _Turn:
         contains = None if probe.contains is None else _filled(probe.contains, known)
 
         def ask(left: float) -> Checked:
-            with Visit(seconds=min(probe.within, left), headers=sent, retries=0) as visit:
-                got = visit.get(target, follow=False)
+            got = self._asked(target, sent, min(probe.within, left))
             wrong = got.text if isinstance(got, NotGot) else _unexpected(got, probe.status, expected, contains)
             if wrong is not None:
                 return Checked(passed=False, text=self._shown(f"probe {_address(target)}: {wrong}"))
             return Checked(passed=True, text=self._shown(f"probe {_address(target)} answers as expected"))
 
         return self._until_passed(ask, probe.patience)
+
+    def _asked(self, url: str, headers: Mapping[str, str], limit: float) -> Got | NotGot:
+        """One GET, asking ``keep_going`` all along: a slow answer must not cost the lease."""
+        answers: list[Got | NotGot] = []
+        with Visit(seconds=limit, headers=headers, retries=0) as visit:
+            asking = threading.Thread(target=lambda: answers.append(visit.get(url, follow=False)))
+            asking.start()
+            try:
+                asking.join(self.verification.workplace.every)
+                while asking.is_alive():
+                    if not self.keep_going():
+                        raise _Stop
+                    asking.join(self.verification.workplace.every)
+            finally:
+                if asking.is_alive():
+                    visit.cut()
+                    asking.join()
+        return answers[0]
 
     def command(self, check: CommandCheck) -> Checked:
         """One command, run once."""

@@ -5,8 +5,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -99,30 +97,22 @@ class Prometheus:
     def start(self) -> None:
         program = shutil.which("prometheus")
         assert program, "prometheus is not installed: apt-get install prometheus"
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    program,
-                    f"--config.file={self.folder / 'prometheus.yml'}",
-                    f"--storage.tsdb.path={self.folder / 'data'}",
-                    f"--web.listen-address=127.0.0.1:{self.port}",
-                    "--log.level=warn",
-                ],
-                stdout=log,
-                stderr=log,
-            )
-        until = time.monotonic() + PATIENCE
-        while not self._is_ready():
-            assert self.process.poll() is None, (self.folder / "log").read_text()
-            assert time.monotonic() < until, (self.folder / "log").read_text()
-            time.sleep(0.05)
-
-    def _is_ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=1) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
+        self.process = subprocess.Popen(
+            [
+                program,
+                f"--config.file={self.folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={self.folder / 'data'}",
+                f"--web.listen-address=127.0.0.1:{self.port}",
+            ],
+            stderr=subprocess.PIPE,
+        )
+        assert self.process.stderr is not None
+        said: list[bytes] = []
+        for line in self.process.stderr:
+            said.append(line)
+            if b"Server is ready to receive web requests" in line:
+                return
+        raise AssertionError(b"".join(said).decode())
 
     def send(self, number: signal.Signals) -> None:
         assert self.process is not None
@@ -131,7 +121,7 @@ class Prometheus:
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.wait()
+            self.process.communicate()
             self.process = None
 
 

@@ -1,5 +1,6 @@
 """Verification in the dark: who says that a slot is up, and what it must do before users meet it."""
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -165,6 +166,28 @@ class TestProbes:
         failed = bench.answer(Probe(url=app.url, within=0.05, patience=0.0))
         assert isinstance(failed, Failed)
         assert "within 50ms" in failed.text
+
+    @pytest.mark.parametrize("error", [None, ConnectionError])
+    def test_while_an_answer_is_awaited_the_rollout_may_move_on(
+        self, bench: Bench, app: ScriptedServer, error: type[Exception] | None
+    ) -> None:
+        app.hangs()
+        bench.workplace = replace(bench.workplace, every=0.01)
+        before = set(threading.enumerate())
+
+        def keep_going() -> bool:
+            if app.asked and error is not None:
+                raise error
+            return not app.asked
+
+        probe = Probe(url=app.url, within=60.0)
+        if error is None:
+            assert isinstance(bench.answer(probe, keep_going=keep_going), Stopped)
+        else:
+            with pytest.raises(error):
+                bench.answer(probe, keep_going=keep_going)
+        app.released.set()
+        assert not {one.name for one in set(threading.enumerate()) - before if "process_request" not in one.name}
 
     def test_a_redirect_is_an_answer_and_is_not_followed(self, bench: Bench, app: ScriptedServer) -> None:
         app.script = lambda _: Reply(status=302, headers={"Location": "/login"})
