@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gate.commands import wording
-from gate.commands.parse import Command, CommandName, NotUnderstood
+from gate.commands.parse import COMMANDS, Command, CommandName, NotUnderstood
 from gate.commands.permissions import Comment, Denied, Need, denied, denied_unseen, whose
 from gate.errors import GitHubError, RampgateError
 from gate.github.port import GitHub, Reaction
@@ -89,7 +89,7 @@ class Reply:
     sent: bool = True
 
 
-def obey(command: Command, comment: Comment, github: GitHub, flagserver: FlagServer, *, prefix: str = "/") -> Reply:
+def obey(command: Command, comment: Comment, github: GitHub, flagserver: FlagServer) -> Reply:
     """Obey a command, or refuse it, and answer on the pull request.
 
     Args:
@@ -97,14 +97,11 @@ def obey(command: Command, comment: Comment, github: GitHub, flagserver: FlagSer
         comment: who said it, where and when.
         github: where permissions are asked for and the answer goes.
         flagserver: where the order goes.
-        prefix: what a command begins with.
 
     Returns:
         What was answered. Nothing is raised: without GitHub or the flag server, the reply says what was not done.
     """
-    return _answered(
-        NEEDS[command.name], comment, github, lambda: _replied(command, comment, github, flagserver, prefix)
-    )
+    return _answered(NEEDS[command.name], comment, github, lambda: _replied(command, comment, github, flagserver))
 
 
 def puzzled(words: NotUnderstood, comment: Comment, github: GitHub) -> Reply:
@@ -137,9 +134,9 @@ def _answered(need: Need, comment: Comment, github: GitHub, reply_to: Callable[[
     return reply
 
 
-def _replied(command: Command, comment: Comment, github: GitHub, flagserver: FlagServer, prefix: str) -> Reply:
+def _replied(command: Command, comment: Comment, github: GitHub, flagserver: FlagServer) -> Reply:
     if command.name is CommandName.HELP:
-        return Reply(text=wording.commands(prefix), reaction=Reaction.DONE)
+        return Reply(text=replies.commands({one.usage: one.text for one in COMMANDS.values()}), reaction=Reaction.DONE)
     active, finished = _known(comment, github, flagserver)
     command = command.within({name for one in (*active, *finished) for name in _names(one)})
     if (place := command.environment) is not None:
@@ -174,10 +171,7 @@ def _known(comment: Comment, github: GitHub, flagserver: FlagServer) -> tuple[tu
     """
     found = flagserver.find(repository=comment.repository, pull_request=comment.pull_request)
     if not found:
-        try:
-            pull = github.pull_request(comment.pull_request)
-        except GitHubError:
-            return (), ()
+        pull = github.pull_request(comment.pull_request)
         for sha in dict.fromkeys(sha for sha in (pull.merge_sha, pull.head_sha) if sha):
             found = found or flagserver.find(repository=comment.repository, sha=sha)
     newest: dict[tuple[str, str], Rollout] = {}
@@ -202,7 +196,7 @@ def _tell(
     except RampgateError as error:
         return Result(rollout=rollout, obeyed=False, text=wording.failed(rollout, str(error)), failed=True)
     line = replies.obeyed(answer)
-    if answer.rollout.state.needs_hands:
+    if _waits_undone(answer.rollout):
         line = f"{line} {wording.WAITS_FOR_HANDS}"
     return Result(rollout=answer.rollout, obeyed=answer.refusal is None, text=line)
 
@@ -233,14 +227,18 @@ def _summed_up(order: Order, results: tuple[Result, ...], notes: Iterable[str]) 
         reaction = Reaction.CONFUSED
     else:
         reaction = Reaction.DONE if all(one.obeyed for one in results) else Reaction.REFUSED
-    states = ((one.rollout.id, one.rollout.state) for one in results)
-    waiting = (name for name, state in states if state.needs_hands and state.phase in _UNDONE)
+    waiting = (one.rollout.id for one in results if _waits_undone(one.rollout))
     return Reply(
         text="\n\n".join([*notes, _list(one.text for one in results)]),
         reaction=reaction,
         results=results,
         needs_driver=tuple(waiting) if order is Order.REVERT else (),
     )
+
+
+def _waits_undone(rollout: Rollout) -> bool:
+    """Users are back on stable, and nobody takes the new version's deployment away."""
+    return rollout.state.needs_hands and rollout.state.phase in _UNDONE
 
 
 def _names(rollout: Rollout) -> tuple[str, str, str]:

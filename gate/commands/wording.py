@@ -1,15 +1,7 @@
 """What a comment is answered where `gate/report/replies.py` has no sentence for it. Pure."""
 
-from gate.commands.parse import COMMANDS
-from gate.report import replies
 from gate.report.prose import code, plain
 from rampgate.rollout import Rollout
-
-
-def commands(prefix: str) -> str:
-    """The answer to `/help`, made from the registry."""
-    text = replies.commands({one.usage: one.text for one in COMMANDS.values()})
-    return text if prefix == "/" else text.replace("`/", f"`{prefix}")
 
 
 def nothing_called(place: str, names: tuple[str, ...]) -> str:

@@ -11,6 +11,7 @@ from rampgate.machine.state import Action, ActionKind, Lock, Order, Phase, Reaso
 from tests.fakes.github import Fault
 
 PullRequest = Any
+MERGE = "b" * 40
 UNDO = Action(number=1, kind=ActionKind.UNDO, arm=ArmName.CANARY)
 
 
@@ -230,6 +231,14 @@ def test_a_rollout_that_knows_no_pull_request_is_found_by_its_commit(pull_reques
     assert pull_request.rollouts.kept["r1"].state.phase is Phase.REVERTING
 
 
+def test_when_github_cannot_name_the_commits_it_does_not_say_that_there_is_none(pull_request: PullRequest) -> None:
+    pull_request.rollouts.add("r1", pull_request=None, sha=MERGE)
+    pull_request.github.fail("GET", "/pulls/7", *[Fault()] * 3)
+    reply = pull_request.says("/abort")
+    assert reply.text.startswith("Nothing was changed")
+    assert reply.reaction is Reaction.CONFUSED
+
+
 def test_another_repositorys_rollout_is_not_found(pull_request: PullRequest) -> None:
     pull_request.rollouts.add("r1", repository="acme/other")
     assert "No rollout" in pull_request.says("/abort").text
@@ -323,7 +332,7 @@ def test_an_abort_of_what_was_reverted_but_not_undone_needs_a_driver(pull_reques
 
 @pytest.mark.parametrize("body", ["/pause", "/status"])
 def test_nothing_but_an_abort_asks_for_a_driver(pull_request: PullRequest, body: str) -> None:
-    pull_request.rollouts.add("r1", lease=None, actions=(UNDO,))
+    pull_request.rollouts.add("r1", phase=Phase.REVERTED, lease=None, actions=(UNDO,))
     assert pull_request.says(body).needs_driver == ()
 
 
