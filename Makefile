@@ -23,7 +23,7 @@ $(READY): requirements-dev.txt pyproject.toml sdk/pyproject.toml
 	@touch $@
 
 demo: $(READY) ## Three releases of a small shop, end to end; SCENARIO=healthy|broken|killed|crashed|aborted runs one
-	@$(BIN)/python -m gate.demo $(SCENARIO)
+	@$(BIN)/python -m examples.demo $(SCENARIO)
 
 test: $(READY) ## Every test that needs nothing but Python and its packages
 	@$(PYTEST) tests --ignore=tests/real --ignore=tests/container

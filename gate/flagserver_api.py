@@ -101,9 +101,9 @@ class FlagServer:
         body = _POSTED.dump_python(Posted(id=event_id, event=event), mode="json")
         return _read(_ANSWER, self._call("POST", f"/v1/rollouts/{quote(rollout_id, safe='')}/events", body))
 
-    def entries(self, rollout_id: str) -> tuple[Entry, ...]:
-        """The whole history, oldest first."""
-        path, after = f"/v1/rollouts/{quote(rollout_id, safe='')}/events", 0
+    def entries(self, rollout_id: str, after: int = 0) -> tuple[Entry, ...]:
+        """The history after this entry, oldest first; all of it unless told."""
+        path = f"/v1/rollouts/{quote(rollout_id, safe='')}/events"
         found: list[Entry] = []
         while True:
             body = self._call("GET", path, query={"after": after, "limit": 500})

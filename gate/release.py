@@ -158,5 +158,5 @@ def _baseline(gate: Gate, config: Config, stable: Slot) -> tuple[bool, Slot]:
     raise StableNotUpError(
         f"The stable slot {stable.name} is not known to be up: {found.text}.",
         why="Users are there, a revert would send them back there, and there is nothing to compare with.",
-        do=f"Bring {stable.version or 'it'} up; or, if that slot is meant to be empty, clear its version on the server.",
+        do=f"Bring {stable.version or 'it'} up; or, if the slot is meant to be empty, clear its version on the server.",
     )
