@@ -6,6 +6,7 @@ Every call has a time limit, and ``interrupt`` ends those that are under way, so
 import http.client
 import io
 import json
+import os
 import socket
 import ssl
 from contextlib import suppress
@@ -19,6 +20,10 @@ CONNECT_TIMEOUT = 2.0
 
 ANSWER_TIMEOUT = 5.0
 """Seconds for an answer, and for the first event of a stream."""
+
+"host".encode("idna")
+# Python loads this codec at the first connection. A fork in that moment, in another thread, would leave the module
+# locked for ever in the child.
 
 MAX_HEAD = 64 << 10
 MAX_BODY = 64 << 20
@@ -213,9 +218,14 @@ class Server:
         self._connect_timeout = self._answer_timeout = seconds
 
     def abandon(self) -> None:
-        """Let go of connections that belong to the process this one was forked from, and leave them open there."""
-        for connection in list(self._open):
-            self._done(connection)
+        """After a fork: close the child's copies of the connections, which stay open in the parent.
+
+        Only the descriptors: a reader's lock may be held for ever by a thread that did not come along.
+        """
+        for connection in self._open:
+            if connection.sock is not None:
+                with suppress(OSError):
+                    os.close(connection.sock.detach())
 
     def _connection(self) -> http.client.HTTPConnection:
         connection: http.client.HTTPConnection
