@@ -60,15 +60,17 @@ class FakeGitHub(GitHubMemory):
     Args:
         repository: `owner/name`.
         clock: what GitHub's clock says, in seconds since the epoch.
+        prefix: what its paths begin with; `/api/v3` on GitHub Enterprise.
     """
 
-    def __init__(self, repository: str = "acme/shop", clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, repository: str = "acme/shop", clock: Callable[[], float] = time.time, prefix: str = "") -> None:
         super().__init__(repository, clock)
         self.exchanges: list[Exchange] = []
         self._faults: list[tuple[str, re.Pattern[str], deque[Fault]]] = []
         self._closing = threading.Event()
         self._server = _server(self)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._prefix = prefix
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}{prefix}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
     def __enter__(self) -> Self:
@@ -96,21 +98,22 @@ class FakeGitHub(GitHubMemory):
     def answer(self, method: str, target: str, headers: Mapping[str, str], raw: bytes) -> Exchange | None:
         """Answer one request, and remember it; ``None``: hang up."""
         parts = urlsplit(target)
+        path = parts.path.removeprefix(self._prefix) if parts.path.startswith(self._prefix) else "/nowhere"
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         body = json.loads(raw) if raw else None
-        fault = self._fault(method, parts.path)
+        fault = self._fault(method, path)
         if fault is not None and fault.hang:
             self._closing.wait()
             return None
         with self.lock:
             status, said, extra = 0, None, {}
             if fault is None or fault.applied:
-                status, said, extra = self.obey(method, parts.path, query, headers, body)
+                status, said, extra = self.obey(method, path, query, headers, body)
             if fault is not None:
                 status, said, extra = fault.status, {"message": fault.message}, dict(fault.headers)
             exchange = Exchange(
                 method=method,
-                path=parts.path,
+                path=path,
                 query=query,
                 headers={key.lower(): value for key, value in headers.items()},
                 body=body,

@@ -183,6 +183,19 @@ def test_the_token_is_signed_with_and_never_shown(api: GitHubApi, github: FakeGi
     assert token not in f"{caught.value!r} {caught.value} {api!r} {vars(api)}"
 
 
+def test_github_enterprise_is_reached_under_its_own_path_on_every_page() -> None:
+    with FakeGitHub(prefix="/api/v3") as enterprise:
+        enterprise.pull(7, head_sha=HEAD)
+        for index in range(150):
+            enterprise.comment(7, str(index), by="ann")
+        token = enterprise.token("robot")
+        api = GitHubApi.at(api_url=enterprise.url, token=token, repository="acme/shop", say=lambda _: None)
+        number = api.tell(7, "production", "hello")
+        assert api.tell(7, "production", "hello again") == number
+        assert len(enterprise.sent("GET", "/issues/7/comments")) == 2
+        assert all(one.status < 300 for one in enterprise.exchanges)
+
+
 def test_without_github_nothing_is_done_and_it_is_said_once() -> None:
     said: list[str] = []
     nothing = NoGitHub(said.append)
