@@ -15,10 +15,11 @@ from gate.foreign import Secrets, cut
 LINE = 2_000
 """Characters of a line that are shown."""
 SHOWN = 1_000_000
-"""Characters of one stream that are shown; of what follows only the tail is kept."""
+"""Characters of one stream that are shown, about: each line costs a few more. Of what follows only the end is read."""
 TAIL = 20
+_LINE_COST = 16
 _TURN = 1 << 20
-_LEAP = 1 << 16
+_LEAP = 1 << 14
 
 
 class Stream:
@@ -49,6 +50,8 @@ class Stream:
         if size - self._offset > _TURN:
             self._leap(size - _LEAP)
         while self._offset < size:
+            if self._left <= 0 and size - self._offset > 2 * _LEAP:
+                self._leap(size - _LEAP)
             chunk = os.pread(self._fd, min(_LEAP, size - self._offset), self._offset)
             if not chunk:
                 break
@@ -77,6 +80,8 @@ class Stream:
             self._open, self._discarding = b"", True
 
     def _line(self, raw: bytes) -> None:
+        if not raw:
+            return
         whole = len(raw) <= self._most
         text = self._secrets.shown(raw[: self._most].decode("utf-8", "replace"))
         if not whole:  # the end may hold the first part of a secret
@@ -91,5 +96,5 @@ class Stream:
     def _show(self, text: str) -> None:
         if self._left <= 0:
             return
-        self._left -= len(text) + 1
+        self._left -= len(text) + _LINE_COST
         self._say(text if self._left > 0 else "… further output is not shown")

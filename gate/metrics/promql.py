@@ -62,7 +62,8 @@ def quoted_meta(value: str) -> str:
 
 def escaped(value: str) -> str:
     """The value as it stands between the quotes, single or double, of a PromQL string."""
-    plain = {"\\": "\\\\", '"': '\\"', "'": "\\x27", "\n": "\\n"}
+    # The other quote's escape is an error in either kind of string; by its number a quote is right in both.
+    plain = {"\\": "\\\\", '"': "\\x22", "'": "\\x27", "\n": "\\n"}
     return "".join(plain.get(c) or (c if c.isprintable() else _coded(c)) for c in value)
 
 

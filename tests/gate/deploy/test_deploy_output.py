@@ -41,14 +41,14 @@ def test_lines_are_said_while_the_hook_still_runs(tmp_path: Path) -> None:
 
 
 def test_ten_megabytes_are_read_and_only_some_are_shown(tmp_path: Path) -> None:
-    done, said = _run(tmp_path, _python("[out.write(b'%07d\\n' % i) for i in range(1250000)]"))
+    done, said = _run(tmp_path, _python("out.write(b'123 567\\n' * 1250000 + b'end\\n')"))
     assert isinstance(done, Done)
-    assert said[-1] == "1249999" or "not shown" in said[-1]
+    assert said[-1] == "end" or "not shown" in said[-1]
     assert sum(map(len, said)) <= SHOWN + LINE + 200
 
 
 def test_a_failing_hook_with_much_output_keeps_its_last_lines(tmp_path: Path) -> None:
-    code = "[out.write(b'%07d\\n' % i) for i in range(1250000)]; out.write(b'disk full\\n'); out.flush(); sys.exit(3)"
+    code = "out.write(b'123 567\\n' * 1250000 + b'disk full\\n'); out.flush(); sys.exit(3)"
     failed, _ = _run(tmp_path, _python(code))
     assert isinstance(failed, Failed)
     assert failed.tail[-1] == "disk full"

@@ -187,7 +187,7 @@ class TestPrometheus(SourceContract):
             at=1.0,
         )
         _source(server.url).read(asked)
-        assert server.asked[3].query["query"] == 'sum(http_requests_total{version="\\"} or vector(1)"})'
+        assert server.asked[3].query["query"] == 'sum(http_requests_total{version="\\x22} or vector(1)"})'
 
     def test_an_arm_of_unknown_version_is_asked_for_by_slot_or_not_at_all(self, server: ScriptedServer) -> None:
         server.script = lambda _: Reply(body=_vector("7"))

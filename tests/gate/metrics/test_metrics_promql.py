@@ -49,6 +49,11 @@ def test_whatever_a_version_is_called_the_matcher_compares_with_exactly_that(ver
     assert _unquoted(literal) == version
 
 
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_both_quotes_are_escaped_in_both_kinds_of_string(quote: str) -> None:
+    assert _of(f"n{{a={quote}{{{{version}}}}{quote}}}", "'\"") == f"n{{a={quote}\\x27\\x22{quote}}}"
+
+
 @given(st.text())
 def test_no_version_raises(version: str) -> None:
     filled = _of('n{a="{{version}}",b=~"{{version}}.*"}', version)
