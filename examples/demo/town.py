@@ -51,6 +51,7 @@ class Run:
 
     name: str
     sha: str
+    version: str
     process: "subprocess.Popen[bytes]"
     files: Mapping[str, Path]
     began: float = field(default_factory=time.time)
@@ -140,7 +141,7 @@ class Town:
         """Run the Action as a push of the commit that is this version would."""
         self._runs += 1
         sha = f"{self._runs:040x}"
-        self.github.pull(PULL_REQUEST + self._runs - 1, author="ann", head_sha=f"{self._runs:039x}f", merge_sha=sha)
+        self.github.pull(PULL_REQUEST + self._runs - 1, author="ann", head_sha=f"{self._runs:039x}f", merge_sha=sha, merged=True)
         return self._run("push", {"ref": "refs/heads/main"}, sha, version)
 
     def comment(self, rollout: Rollout, text: str) -> Run:
@@ -167,7 +168,7 @@ class Town:
     def again(self, run: Run) -> Run:
         """Run the same release again, as a re-run of its job would."""
         number, attempt = run.name.split(".")
-        return self._run("push", {"ref": "refs/heads/main"}, run.sha, "", name=f"{number}.{int(attempt) + 1}")
+        return self._run("push", {"ref": "refs/heads/main"}, run.sha, run.version, name=f"{number}.{int(attempt) + 1}")
 
     def _run(self, event_name: str, event: Mapping[str, Any], sha: str, version: str, name: str | None = None) -> Run:
         name = name or f"{self._runs}.1"
@@ -206,7 +207,7 @@ class Town:
                 stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
         self._stack.callback(_end, process)
-        return Run(name=name, sha=sha, process=process, files=files)
+        return Run(name=name, sha=sha, version=version, process=process, files=files)
 
     def rollout(self, run: Run) -> Rollout | None:
         """The rollout that a run asked for, once it has."""

@@ -65,7 +65,8 @@ def absent(stable: bool, canary: bool) -> str:
 
 
 def _percent(sample: Sample) -> str:
-    return f"{100 * sample.errors / sample.requests:.2g} %"
+    percent = 100 * sample.errors / sample.requests
+    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
 
 
 def _count(count: int, what: str) -> str:
