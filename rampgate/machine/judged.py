@@ -79,6 +79,9 @@ def _healthy(plan: RolloutPlan, state: State, text: str, now: float) -> Transiti
         return moves.stay(state, Verb.HOLD, Because(reason=Reason.HEALTHY, text=text))
     if state.phase is Phase.PAUSED and state.held_by is HeldBy.PERSON:
         return moves.stay(state, Verb.HOLD, Because(reason=Reason.PAUSED_BY_PERSON, text=state.text))
+    if state.phase is Phase.PAUSED and state.reason is Reason.CONFIRM_EXPIRED:
+        # What was missing is an answer, and no verdict is one.
+        return moves.stay(state, Verb.HOLD, Because(reason=Reason.CONFIRM_EXPIRED, text=state.text))
     if state.phase is Phase.PAUSED:
         return moves.resume(plan, state, now, Because(reason=Reason.RESUMED, text=f"Evidence is back: {text}"))
     step = plan.step(state.step)
