@@ -63,6 +63,7 @@ class Resolution:
     metadata: Mapping[str, MetadataValue] = field(default_factory=lambda: NO_METADATA)
 
 
+Resolve = Callable[[Mapping[str, object], float | None], Resolution]
 ValueFor = Callable[[str], object]
 VariantFor = Callable[[str], str | None]
 
@@ -82,7 +83,7 @@ class CompiledFlag:
     type: ValueType | None
     value_for: ValueFor
     variant_for: VariantFor
-    _resolve: "_Resolver"
+    _resolve: "Resolve"
 
     def evaluate(self, context: Mapping[str, object], now: float | None = None) -> Resolution:
         """Resolve for a context. Never raises, and never changes the context.
@@ -100,13 +101,13 @@ def compile_flag(flag: Flag, set_metadata: Mapping[str, MetadataValue] = NO_META
     A flag that never passed the door of ``rampgate.flags.read`` compiles too: what it cannot say becomes an
     answer with an error code, as in flagd.
     """
-    resolve = _Resolver(flag, MappingProxyType({**set_metadata, **flag.metadata}))
-    value_for, variant_for = _fast_paths(flag, resolve)
+    resolver = _Resolver(flag, MappingProxyType({**set_metadata, **flag.metadata}))
+    resolve, value_for, variant_for = _paths(flag, resolver)
     types = {value_type(value) for value in flag.variants.values()}
     return CompiledFlag(
         key=flag.key,
         variants=MappingProxyType({name: copied(value) for name, value in flag.variants.items()}),
-        metadata=resolve.metadata,
+        metadata=resolver.metadata,
         type=types.pop() if len(types) == 1 else None,
         value_for=value_for,
         variant_for=variant_for,
@@ -141,8 +142,11 @@ class _Resolver:
         elif not flag.targeting:
             self._fixed = self._default_answer(flag, Reason.STATIC)
         else:
-            compiled = compile_rule(copied(flag.targeting), flag.key, flag.evaluators)
-            self._rule, self._uses_time = compiled.rule, compiled.uses_time
+            try:
+                compiled = compile_rule(flag.targeting, flag.key, flag.evaluators)
+                self._rule, self._uses_time = compiled.rule, compiled.uses_time
+            except RecursionError:
+                self._fixed = self._failed(ErrorCode.PARSE_ERROR, "The targeting is too deeply nested.")
 
     @property
     def fixed(self) -> bool:
@@ -151,7 +155,7 @@ class _Resolver:
 
     def __call__(self, context: Mapping[str, object], now: float | None) -> Resolution:
         if self._fixed is not None:
-            return self._own(self._fixed)
+            return self._fresh(self._fixed) if self._holds_objects else self._fixed
         if not isinstance(context, Mapping):
             return self._failed(ErrorCode.INVALID_CONTEXT, "The context is not a mapping of attributes.")
         if now is None:
@@ -166,16 +170,18 @@ class _Resolver:
     def answer(self, result: object) -> Resolution:
         """What a targeting's result means: a variant's name, or nothing."""
         if result is None:
-            return self._own(self._default)
-        name = text(result) if isinstance(result, bool) or is_number(result) else result
-        found = self._answers.get(name) if isinstance(name, str) else None
+            found: Resolution | None = self._default
+        elif isinstance(result, str):
+            found = self._answers.get(result)
+        else:
+            found = self._answers.get(text(result)) if isinstance(result, bool) or is_number(result) else None
         if found is None:
             return self._failed(ErrorCode.GENERAL, f"The targeting names no variant of {self._key}.")
-        return self._own(found)
+        return self._fresh(found) if self._holds_objects else found
 
-    def _own(self, resolution: Resolution) -> Resolution:
+    def _fresh(self, resolution: Resolution) -> Resolution:
         """An object's value is copied, so that no app can change it for the others."""
-        return replace(resolution, value=copied(resolution.value)) if self._holds_objects else resolution
+        return replace(resolution, value=copied(resolution.value))
 
     def _default_answer(self, flag: Flag, reason: Reason) -> Resolution:
         name = flag.default_variant
@@ -193,46 +199,64 @@ def _nothing(_data: object, _now: float) -> object:
     return None
 
 
-def _fast_paths(flag: Flag, resolve: _Resolver) -> tuple[ValueFor, VariantFor]:
-    def slow(targeting_key: str) -> Resolution:
-        return resolve({"targetingKey": targeting_key}, None)
+def _paths(flag: Flag, resolver: _Resolver) -> tuple[Resolve, ValueFor, VariantFor]:
+    """The three ways to ask a flag, each as short as its targeting allows."""
 
-    if resolve.fixed:
+    def slow(targeting_key: str) -> Resolution:
+        return resolver({"targetingKey": targeting_key}, None)
+
+    if resolver.fixed:
         answer = slow("")
         value, variant = answer.value, answer.variant
         if _is_object(value):
-            return lambda _key: copied(value), lambda _key: variant
-        return lambda _key: value, lambda _key: variant
+            return resolver, lambda _key: copied(value), lambda _key: variant
+        return lambda _context, _now: answer, lambda _key: value, lambda _key: variant
     split = user_split(flag.targeting, flag.key, flag.evaluators)
     if split is None:
-        return lambda targeting_key: slow(targeting_key).value, lambda targeting_key: slow(targeting_key).variant
-    answers = [resolve.answer(result) for result in split.results]
-    variant_for = _by_hash(split, [answer.variant for answer in answers], lambda key: slow(key).variant)
-    values = [answer.value for answer in answers]
-    if any(_is_object(value) for value in values):
-        return lambda targeting_key: slow(targeting_key).value, variant_for
-    return _by_hash(split, values, lambda key: slow(key).value), variant_for
+        return resolver, lambda key: slow(key).value, lambda key: slow(key).variant
+    answers = [resolver.answer(result) for result in split.results]
+    owners = _owners(split)
+    variant_for = _by_hash(split, owners, [answer.variant for answer in answers], lambda key: slow(key).variant)
+    if any(_is_object(answer.value) for answer in answers):
+        return resolver, lambda key: slow(key).value, variant_for
+    value_for = _by_hash(split, owners, [answer.value for answer in answers], lambda key: slow(key).value)
+    answer_for = _by_hash(split, owners, answers, slow)
+
+    def resolve(context: Mapping[str, object], now: float | None) -> Resolution:
+        if isinstance(context, dict) and isinstance(key := context.get("targetingKey"), str):
+            return answer_for(key)
+        return resolver(context, now)
+
+    return resolve, value_for, variant_for
+
+
+def _owners(split: UserSplit) -> list[tuple[int, int]]:
+    """The entries that own any hash at all, each with its bound."""
+    edges = pairwise((0, *split.cut.bounds))
+    return [(number, high) for number, (low, high) in enumerate(edges) if low < high]
 
 
 T = TypeVar("T")
 
 
-def _by_hash(split: UserSplit, outcomes: Sequence[T], otherwise: Callable[[str], T]) -> Callable[[str], T]:
+def _by_hash(
+    split: UserSplit, owners: Sequence[tuple[int, int]], outcomes: Sequence[T], otherwise: Callable[[str], T]
+) -> Callable[[str], T]:
     """The fast path of a rollout: everything precomputed, one hash, one comparison.
 
     Written as closures over plain names, because each attribute or call in here would be felt in every lookup.
     Only ASCII goes to the hash as text: see ``hash_of`` for what else could happen. ``otherwise`` answers for keys
     that are empty where one is needed, or are no text.
     """
-    salt, hashed = split.salt, mmh3.hash
-    edges = pairwise((0, *split.cut.bounds))
-    owners = [number for number, (low, high) in enumerate(edges) if low < high]
-    bounds = [split.cut.bounds[number] for number in owners]
-    owned = [outcomes[number] for number in owners]
+    salt, needs_key, hashed = split.salt, split.needs_key, mmh3.hash
+    bounds = [bound for _, bound in owners]
+    owned = [outcomes[number] for number, _ in owners]
     bound, first, second = bounds[0], owned[0], owned[-1]
 
     def pick(targeting_key: str) -> T:
         try:
+            if needs_key and not targeting_key:
+                return otherwise(targeting_key)
             if targeting_key.isascii():
                 return first if hashed(salt + targeting_key, 0, False) < bound else second
             return first if hash_of(salt + targeting_key) < bound else second
@@ -241,14 +265,13 @@ def _by_hash(split: UserSplit, outcomes: Sequence[T], otherwise: Callable[[str],
 
     def pick_of_many(targeting_key: str) -> T:
         try:
+            if needs_key and not targeting_key:
+                return otherwise(targeting_key)
             return owned[bisect_right(bounds, hash_of(salt + targeting_key))]
         except Exception:
             return otherwise(targeting_key)
 
-    chosen = pick if len(owned) <= 2 and salt.isascii() else pick_of_many
-    if not split.needs_key:
-        return chosen
-    return lambda targeting_key: chosen(targeting_key) if targeting_key else otherwise(targeting_key)
+    return pick if len(owned) <= 2 and salt.isascii() else pick_of_many
 
 
 def _is_object(value: object) -> bool:

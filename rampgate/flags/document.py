@@ -84,6 +84,8 @@ def write_flag(flag: Flag) -> dict[str, object]:
 
 def copied(value: object) -> object:
     """A copy of a JSON value that shares nothing with it; arrays become lists."""
+    if value is None or isinstance(value, str | int | float):  # most are, and asking for a Mapping is slow
+        return value
     if isinstance(value, Mapping):
         return {key: copied(member) for key, member in value.items()}
     if isinstance(value, list | tuple):

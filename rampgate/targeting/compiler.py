@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from rampgate.bucketing import hash_of
+from rampgate.flags import copied
 from rampgate.targeting.coercion import is_array, number, text, truthy
-from rampgate.targeting.operators import OPERATORS, share_out
+from rampgate.targeting.operators import OPERATORS, fixed_split, share_out
 
 Rule = Callable[[object, float], object]
 """A compiled rule: called with the data in scope and the time in seconds since the epoch."""
@@ -35,7 +37,8 @@ class _Compiler:
         if isinstance(logic, list | tuple):
             return self._array(logic, at_root)
         if not isinstance(logic, Mapping) or len(logic) != 1:
-            return lambda _data, _now: logic
+            literal = copied(logic)
+            return lambda _data, _now: literal
         (name, given), *_ = logic.items()
         arguments = list(given) if isinstance(given, list | tuple) else [given]
         if name == "$ref":
@@ -328,6 +331,7 @@ def _among(compiler: _Compiler, arguments: Sequence[object], at_root: bool) -> R
 
 
 def _fractional(compiler: _Compiler, arguments: Sequence[object], at_root: bool) -> Rule:
+    """``fractional``. Weights that are written out are added up once, and then only the entry chosen is evaluated."""
     rules = compiler.each(arguments, at_root)
     own_key = compiler.flag_key if at_root else None
 
@@ -337,10 +341,28 @@ def _fractional(compiler: _Compiler, arguments: Sequence[object], at_root: bool)
             return share_out(entries[0], entries[1:])
         return share_out(_own_bucket(data, own_key), entries)
 
-    return fractional
+    shorthand = bool(arguments) and is_array(arguments[0])
+    entries = arguments if shorthand else arguments[1:]
+    cut = fixed_split(entries)
+    if cut is None:
+        return fractional
+    variants = compiler.each((entry[0] for entry in entries if is_array(entry)), at_root)
+    owner, bucket_by = cut.entry, rules[0]
+
+    def by_own_key(data: object, now: float) -> object:
+        key = _own_bucket(data, own_key)
+        return variants[owner(hash_of(key))](data, now) if key else None
+
+    def by_rule(data: object, now: float) -> object:
+        key = bucket_by(data, now)
+        if not isinstance(key, str):
+            return fractional(data, now)
+        return variants[owner(hash_of(key))](data, now) if key else None
+
+    return by_own_key if shorthand else by_rule
 
 
-def _own_bucket(data: object, flag_key: str | None) -> object:
+def _own_bucket(data: object, flag_key: str | None) -> str | None:
     """What the shorthand buckets by: the flag's key and then the targeting key, if there is one."""
     if not isinstance(data, Mapping):
         return None

@@ -7,7 +7,7 @@ implementations disagree and what we do.
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from rampgate.bucketing import hash_of, split
+from rampgate.bucketing import Split, hash_of, split
 from rampgate.flags.versions import Version, parse_version
 from rampgate.targeting.coercion import (
     NAN,
@@ -151,13 +151,18 @@ def share_out(key: object, entries: Sequence[object]) -> object:
     """
     if not isinstance(key, str) or not key:
         return None
-    weights = [weight_of(entry) for entry in entries]
-    known = [weight for weight in weights if weight is not None]
-    cut = split(known) if len(known) == len(weights) else None
+    cut = fixed_split(entries)
     if cut is None:
         return None
     entry = entries[cut.entry(hash_of(key))]
     return entry[0] if is_array(entry) else None
+
+
+def fixed_split(entries: Sequence[object]) -> Split | None:
+    """The cut by the weights of these entries; ``None`` where one has none, or they cut nothing."""
+    weights = [weight_of(entry) for entry in entries]
+    known = [weight for weight in weights if weight is not None]
+    return split(known) if len(known) == len(weights) else None
 
 
 def weight_of(entry: object) -> int | None:

@@ -4,19 +4,19 @@ Such a flag needs one hash and one comparison; this module only recognises it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rampgate.bucketing import Split, split
+from rampgate.bucketing import Split
 from rampgate.targeting.coercion import is_array
-from rampgate.targeting.operators import weight_of
+from rampgate.targeting.operators import fixed_split
 
 
 @dataclass(frozen=True, slots=True)
 class UserSplit:
     """Users are cut by the hash of ``salt`` and their key; ``results[i]`` is what the i-th entry says.
 
-    ``needs_key``: an empty key decides nothing, because the flag's own key is the salt (flagd's shorthand), or
-    because there is no salt.
+    ``needs_key``: an empty key decides nothing. It is so where the flag's own key is the salt (flagd's shorthand),
+    where there is no salt, and where the split stands behind ``{"if": [{"var": "targetingKey"}, ...]}``.
     """
 
     salt: str
@@ -27,7 +27,12 @@ class UserSplit:
 
 def user_split(logic: object, flag_key: str, evaluators: Mapping[str, object]) -> UserSplit | None:
     """The split that this targeting is, or ``None`` for every other targeting."""
-    arguments = _arguments("fractional", _resolved(logic, evaluators))
+    logic = _resolved(logic, evaluators)
+    guarded = _arguments("if", logic) or ()
+    if 2 <= len(guarded) <= 3 and guarded[2:] in ([], [None]) and _is_user(guarded[0]):
+        behind = user_split(guarded[1], flag_key, evaluators)
+        return None if behind is None else replace(behind, needs_key=True)
+    arguments = _arguments("fractional", logic)
     if not arguments:
         return None
     salt, entries = flag_key, arguments
@@ -37,26 +42,29 @@ def user_split(logic: object, flag_key: str, evaluators: Mapping[str, object]) -
         if found is None:
             return None
         salt, entries = found, arguments[1:]
-    weights = [weight_of(entry) for entry in entries]
-    if not entries or any(weight is None for weight in weights):
+    cut = fixed_split(entries)
+    if cut is None:
         return None
     results = tuple(entry[0] for entry in entries if is_array(entry))
     if any(isinstance(result, Mapping | list | tuple) for result in results):
         return None
-    cut = split([weight for weight in weights if weight is not None])
-    return None if cut is None else UserSplit(salt, shorthand or not salt, cut, results)
+    return UserSplit(salt, shorthand or not salt, cut, results)
 
 
 def _salt(bucket_by: object, flag_key: str) -> str | None:
     """What precedes the targeting key in the text to hash; ``None``: something else is hashed."""
-    if _arguments("var", bucket_by) == ["targetingKey"]:
+    if _is_user(bucket_by):
         return ""
     parts = _arguments("cat", bucket_by)
-    if not parts or _arguments("var", parts[-1]) != ["targetingKey"]:
+    if not parts or not _is_user(parts[-1]):
         return None
     known = [flag_key if _arguments("var", part) == ["$flagd.flagKey"] else part for part in parts[:-1]]
     texts = [part for part in known if isinstance(part, str)]
     return "".join(texts) if len(texts) == len(known) else None
+
+
+def _is_user(logic: object) -> bool:
+    return _arguments("var", logic) == ["targetingKey"]
 
 
 def _arguments(operator: str, logic: object) -> Sequence[object] | None:

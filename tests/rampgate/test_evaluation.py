@@ -73,6 +73,13 @@ def test_an_unknown_operator_is_a_parse_error() -> None:
     assert "nope" in str(found.error_message)
 
 
+def test_a_rule_nested_beyond_reason_is_a_parse_error() -> None:
+    rule: Any = {"var": "a"}
+    for _ in range(50_000):
+        rule = {"!": rule}
+    assert resolve(rule).error_code is ErrorCode.PARSE_ERROR
+
+
 def test_a_default_variant_that_does_not_exist_is_an_error() -> None:
     assert resolve(None, default_variant="nowhere").error_code is ErrorCode.GENERAL
 

@@ -4,6 +4,7 @@ Each row holds both answers, so that a reference that mends its ways is noticed 
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from rampgate.evaluation import ErrorCode, compile_flag, compile_flags
 from rampgate.flags import Flag, read
 from tests.rampgate.oracle.documents import NOW
-from tests.rampgate.oracle.flagd_core import ours, theirs
+from tests.rampgate.oracle.reference import ours, theirs
 
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "evaluation.md"
 CRASH, ERROR = "CRASH", "ERROR"
 
 
@@ -94,6 +96,11 @@ def test_we_depart_from_the_reference_here(departure: Departure) -> None:
         who: None if answer.reason == "DEFAULT" else answer.variant or answer.reason for who, answer in said.items()
     }
     assert served == {"theirs": departure.reference, "ours": departure.rampgate}
+
+
+def test_every_departure_is_argued_in_the_documentation() -> None:
+    rows = [line.split("|")[1].strip() for line in DOCUMENTATION.read_text().splitlines() if line.startswith("| ")]
+    assert [departure.name for departure in DEPARTURES] == rows[rows.index(DEPARTURES[0].name) :]
 
 
 @pytest.mark.parametrize("key", ["\ud800", "a\udfff", "\ude00\ud83d"])

@@ -1,5 +1,6 @@
 """The fast path answers what an evaluation answers, for every shape that a rollout's targeting may have."""
 
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from rampgate.evaluation import CompiledFlag, compile_flag
 from rampgate.flags import Flag, FlagState
 from rampgate.targeting import user_split
 from tests.rampgate.oracle.documents import NOW
-from tests.rampgate.oracle.flagd_core import answer, theirs
+from tests.rampgate.oracle.reference import answer, theirs
 
 USER = {"var": "targetingKey"}
 SHARED = {"ramp": {"fractional": [["on", 1], ["off", 3]]}, "key": {"cat": ["s", USER]}, "alias": {"$ref": "ramp"}}
@@ -33,6 +34,8 @@ SPLITS: dict[str, Any] = {
     "the default, by null": {"fractional": [{"cat": ["salt", USER]}, ["on", 1], [None, 1]]},
     "a truth for a name": {"fractional": [{"cat": ["salt", USER]}, [True, 1], [False, 1]]},
     "a variant that does not exist": {"fractional": [{"cat": ["salt", USER]}, ["on", 1], ["nowhere", 1]]},
+    "behind a guard": {"if": [USER, {"fractional": [{"cat": ["salt", USER]}, ["on", 10], ["off", 90]]}]},
+    "behind a full guard": {"if": [USER, {"fractional": [{"cat": ["salt", USER]}, ["on", 1], ["off", 9]]}, None]},
     "a shared split": {"$ref": "alias"},
     "a shared key": {"fractional": [{"$ref": "key"}, ["on", 1], ["off", 1]]},
 }
@@ -40,6 +43,8 @@ OTHERS: dict[str, Any] = {
     "another attribute": {"fractional": [{"cat": ["salt", {"var": "email"}]}, ["on", 1], ["off", 1]]},
     "a user with a default": {"fractional": [{"cat": ["salt", {"var": ["targetingKey", "x"]}]}, ["on", 1], ["off", 1]]},
     "something behind the user": {"fractional": [{"cat": ["salt", USER, "x"]}, ["on", 1], ["off", 1]]},
+    "another outcome for nobody": {"if": [USER, {"fractional": [["on", 1], ["off", 1]]}, "on"]},
+    "another guard": {"if": [{"var": "email"}, {"fractional": [["on", 1], ["off", 1]]}]},
     "a number in the salt": {"fractional": [{"cat": [7, USER]}, ["on", 1], ["off", 1]]},
     "a computed weight": {"fractional": [{"cat": ["salt", USER]}, ["on", {"+": [1, 1]}], ["off", 1]]},
     "a computed variant": {"fractional": [{"cat": ["salt", USER]}, [{"if": [True, "on"]}, 1], ["off", 1]]},
@@ -88,8 +93,9 @@ def test_what_is_more_than_a_split_of_users_is_not_taken_for_one(name: str) -> N
 @given(key=keys)
 def test_the_fast_path_answers_as_an_evaluation_does(name: str, kind: str, key: str) -> None:
     flag = compile_flag(flag_with((SPLITS | OTHERS)[name], kind))
-    slow = flag.evaluate({"targetingKey": key})
-    assert both(flag, key) == (slow.value, slow.variant)
+    for context in ({"targetingKey": key}, MappingProxyType({"targetingKey": key})):  # only a dict has a fast path
+        slow = flag.evaluate(context)
+        assert both(flag, key) == (slow.value, slow.variant)
 
 
 @pytest.mark.parametrize("name", SPLITS)
@@ -111,6 +117,14 @@ def test_the_fast_path_answers_as_the_reference_does(name: str) -> None:
         said = theirs(document, "flag", {"targetingKey": key}, NOW)
         assert answer(compiled.evaluate({"targetingKey": key})) == said
         assert both(compiled, key) == (said.value, said.variant)
+
+
+@pytest.mark.parametrize("key", ["", None])
+def test_behind_a_guard_a_user_without_a_key_gets_the_default_variant(key: Any) -> None:
+    """Without one, such users are all hashed as the salt alone, and may go to the canary together."""
+    everybody = {"fractional": [{"cat": ["salt", USER]}, ["on", 1]]}
+    assert compile_flag(flag_with({"if": [USER, everybody]})).variant_for(key) == "off"
+    assert compile_flag(flag_with(everybody)).variant_for(key) == "on"
 
 
 @pytest.mark.parametrize("key", [None, 7, 1.5, b"bytes", ["a"], {"a": 1}, object()])

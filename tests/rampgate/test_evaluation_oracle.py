@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from rampgate.evaluation import compile_flags
 from rampgate.flags import read, write
 from tests.rampgate.oracle.documents import NOW, contexts, documents
-from tests.rampgate.oracle.flagd_core import answer, ours, theirs
+from tests.rampgate.oracle.reference import answer, ours, theirs
 
 relaxed = settings(
     deadline=None, max_examples=250, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]

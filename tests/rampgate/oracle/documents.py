@@ -27,7 +27,7 @@ def _is_plain_rule(rule: Logic) -> bool:
     return isinstance(rule, dict) and "\\" not in written and "$ref" not in written
 
 
-contexts = st.fixed_dictionaries(
+contexts: st.SearchStrategy[Any] = st.fixed_dictionaries(
     {},
     optional={
         "targetingKey": words | st.text(st.characters(codec="utf-8"), max_size=12),
@@ -49,8 +49,8 @@ contexts = st.fixed_dictionaries(
 
 TEXT_PATHS = ("name", "email", "targetingKey", "user.name", "user.plan", "user.roles.0", "nothing")
 NUMBER_PATHS = ("age", "score", "sizes.0", "tags.length")
-perhaps_text = st.sampled_from(TEXT_PATHS).map(lambda path: {"var": path}) | words
-some_text = st.deferred(
+perhaps_text: st.SearchStrategy[Any] = st.sampled_from(TEXT_PATHS).map(lambda path: {"var": path}) | words
+some_text: st.SearchStrategy[Any] = st.deferred(
     lambda: (
         words
         | st.just({"var": "$flagd.flagKey"})
@@ -61,7 +61,7 @@ some_text = st.deferred(
         | st.tuples(truths, some_text, some_text).map(lambda three: {"if": [*three]})
     )
 )
-some_number = st.deferred(
+some_number: st.SearchStrategy[Any] = st.deferred(
     lambda: (
         numbers
         | st.just({"var": "$flagd.timestamp"})
@@ -80,14 +80,14 @@ some_number = st.deferred(
 )
 orders = st.sampled_from(["<", "<=", ">", ">="])
 equalities = st.sampled_from(["==", "!=", "===", "!=="])
-lists_of_text = st.lists(words, max_size=4) | st.just({"var": ["tags", []]})
-listed = st.tuples(
+lists_of_text: st.SearchStrategy[Any] = st.lists(words, max_size=4) | st.just({"var": ["tags", []]})
+listed: st.SearchStrategy[Any] = st.tuples(
     st.sampled_from(["all", "some", "none"]),
     lists_of_text,
     st.tuples(st.just({"var": ""}), words).map(lambda pair: {"starts_with": [*pair]})
     | words.map(lambda word: {"==": [{"var": ""}, word]}),
 ).map(lambda three: {three[0]: [three[1], three[2]]})
-truths = st.deferred(
+truths: st.SearchStrategy[Any] = st.deferred(
     lambda: (
         st.booleans()
         | st.just({"var": "vip"})
@@ -115,14 +115,14 @@ truths = st.deferred(
         | st.just({"$ref": "shared"})
     )
 )
-sound_versions = st.sampled_from(["1.0.0", "1.2.3", "1.2.3-rc.1", "v2", "2.1", "2.1.0+build.7"])
-weights = (
+sound_versions: st.SearchStrategy[Any] = st.sampled_from(["1.0.0", "1.2.3", "1.2.3-rc.1", "v2", "2.1", "2.1.0+build.7"])
+weights: st.SearchStrategy[Any] = (
     st.integers(0, 100)
     | st.integers(0, (1 << 31) - 1).filter(lambda weight: weight < 1 << 29)
     | st.tuples(truths, whole, whole).map(lambda three: {"if": [*three]})
     | st.tuples(whole, whole).map(lambda pair: {"-": [*pair]})
 )
-choices: st.SearchStrategy[Logic] = st.deferred(
+choices: st.SearchStrategy[Any] = st.deferred(
     lambda: (
         names
         | st.none()
@@ -133,8 +133,10 @@ choices: st.SearchStrategy[Logic] = st.deferred(
         | splits
     )
 )
-entries = st.tuples(names | st.none() | st.booleans() | choices, weights).map(list) | names.map(lambda name: [name])
-splits = st.tuples(
+entries: st.SearchStrategy[Any] = st.tuples(names | st.none() | st.booleans() | choices, weights).map(list) | names.map(
+    lambda name: [name]
+)
+splits: st.SearchStrategy[Any] = st.tuples(
     st.just([])
     | st.just([{"cat": [{"var": "$flagd.flagKey"}, {"var": ["targetingKey", ""]}]}])
     | words.map(lambda salt: [{"cat": [salt, {"var": ["targetingKey", "nobody"]}]}])
@@ -149,16 +151,22 @@ KINDS: Mapping[str, tuple[object, ...]] = {
     "number": (1, 2.5, 0),
     "object": ({"colour": "red", "sizes": [1, 2]}, {}, {"deep": {"er": None}}),
 }
-variants = st.sampled_from(list(KINDS.values())).map(
+variants: st.SearchStrategy[Any] = st.sampled_from(list(KINDS.values())).map(
     lambda three: dict(zip(["on", "off", "third", "true", "false", "1"], three * 2, strict=True))
 )
-metadata = st.dictionaries(st.sampled_from(["owner", "ttl", "live"]), st.booleans() | whole | words, max_size=2)
-branches = st.tuples(truths, splits | names, splits | choices).map(lambda three: {"if": [*three]})
-conditions = truths.filter(lambda rule: isinstance(rule, dict))
-nothing = st.sampled_from([None, {}])
+metadata: st.SearchStrategy[Any] = st.dictionaries(
+    st.sampled_from(["owner", "ttl", "live"]), st.booleans() | whole | words, max_size=2
+)
+branches: st.SearchStrategy[Any] = st.tuples(truths, splits | names, splits | choices).map(
+    lambda three: {"if": [*three]}
+)
+conditions: st.SearchStrategy[Any] = truths.filter(lambda rule: isinstance(rule, dict))
+nothing: st.SearchStrategy[Any] = st.sampled_from([None, {}])
 # Sampled, because a plain alternative would give each kind of condition the weight of all splits together.
-rules = st.sampled_from([splits, splits, splits, branches, branches, conditions, nothing]).flatmap(lambda kind: kind)
-documents = st.fixed_dictionaries(
+rules: st.SearchStrategy[Any] = st.sampled_from(
+    [splits, splits, splits, branches, branches, conditions, nothing]
+).flatmap(lambda kind: kind)
+documents: st.SearchStrategy[Any] = st.fixed_dictionaries(
     {
         "flags": st.fixed_dictionaries(
             {
