@@ -1,11 +1,10 @@
 """What a lookup answers, and why, worked out in full: contexts, reasons, errors, pins. Pure, never raises."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from rampgate.client.snapshot import PINS, Entry, Pinned, Snapshot
-from rampgate.evaluation import ErrorCode, Reason, Resolution
+from rampgate.evaluation import NO_METADATA, ErrorCode, Reason, Resolution
 from rampgate.flags import MetadataValue, ValueType, copied
 
 User = str | Mapping[str, object]
@@ -17,8 +16,7 @@ EVIDENCE = frozenset({Reason.TARGETING_MATCH, Reason.SPLIT, Reason.STATIC})
 """The reasons whose answers may be counted: not stale, not defaulted, not disabled, not failed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Details(Generic[T]):
+class Details(NamedTuple, Generic[T]):
     """What a lookup found, and why.
 
     ``value`` is the app's default where ``variant`` is ``None``. ``counted`` says whether this answer is evidence:
@@ -31,12 +29,11 @@ class Details(Generic[T]):
     reason: Reason
     error_code: ErrorCode | None = None
     error_message: str | None = None
-    metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    metadata: Mapping[str, MetadataValue] = NO_METADATA
     counted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A resolution, the flag it is about (``None``: no such flag), and whether it may be counted."""
 
     resolution: Resolution
@@ -46,14 +43,14 @@ class Answer:
     def details(self, flag: str, default: T) -> Details[T]:
         found = self.resolution
         return Details(
-            flag=flag,
-            value=default if found.value is None else found.value,  # type: ignore[arg-type]
-            variant=found.variant,
-            reason=found.reason,
-            error_code=found.error_code,
-            error_message=found.error_message,
-            metadata=found.metadata,
-            counted=self.counted,
+            flag,
+            default if found.value is None else found.value,  # type: ignore[arg-type]
+            found.variant,
+            found.reason,
+            found.error_code,
+            found.error_message,
+            found.metadata,
+            self.counted,
         )
 
 
@@ -81,10 +78,11 @@ def _answer(snapshot: Snapshot, flag: str, user: object, wanted: ValueType | Non
         return _failed(ErrorCode.FLAG_NOT_FOUND, f"There is no flag {flag}.")
     if wanted is not None and entry.compiled.type is not wanted:
         return _failed(ErrorCode.TYPE_MISMATCH, f"{flag} is a {entry.compiled.type}, not a {wanted}.", entry)
-    if isinstance(user, Mapping):
-        context: Mapping[str, object] = user
-    elif isinstance(user, str):
+    context: Mapping[str, object]
+    if isinstance(user, str):
         context = {"targetingKey": user}
+    elif isinstance(user, (dict, Mapping)):
+        context = user
     elif user is None:
         context = {}
     else:
@@ -101,7 +99,7 @@ def _answer(snapshot: Snapshot, flag: str, user: object, wanted: ValueType | Non
 def key_of(user: object) -> str | None:
     """The user's key; ``None`` where there is none, or an empty one."""
     try:
-        key = user.get("targetingKey") if isinstance(user, Mapping) else user
+        key = user if isinstance(user, str) else user.get("targetingKey") if isinstance(user, (dict, Mapping)) else None
     except Exception:  # a mapping of the app's own making
         return None
     return key if isinstance(key, str) and key else None

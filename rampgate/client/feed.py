@@ -158,8 +158,7 @@ class Feed:
         except UnreachableError as error:
             self._say(error)
             return StreamEnd.UNREACHABLE, None
-        except (RefusedError, TimeoutError) as error:
-            self._say(error)
+        except (RefusedError, TimeoutError):
             return StreamEnd.SILENT, None
         try:
             return (StreamEnd.CUT if self._listen(stream, wait) else StreamEnd.SILENT), stream.retry

@@ -1,5 +1,7 @@
 """Events out of bytes, however the network cuts them."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ EVENTS = [
 
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in itertools.pairwise(edges)]
 
 
 @given(st.lists(st.integers(0, 10_000), max_size=30))
@@ -49,5 +51,4 @@ def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("rampgate.client.events.MAX_EVENT", 1000)
     reader = EventReader()
     with pytest.raises(BrokenStreamError):
-        for _ in range(20):
-            list(reader.feed(b"data: " + b"x" * 100 + b"\n"))
+        list(reader.feed((b"data: " + b"x" * 100 + b"\n") * 20))

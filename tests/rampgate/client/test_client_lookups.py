@@ -127,7 +127,7 @@ def test_after_closing_lookups_go_on_and_threads_do_not(server: Scripted) -> Non
     [("flags.example.com", "k", "production"), ("ftp://x", "k", "p"), ("http://x", "", "p"), ("http://x", "k\n", "p")],
 )
 def test_an_unusable_address_is_refused_at_once(url: str, key: str, environment: str) -> None:
-    with pytest.raises(ValueError, match="address|key"):
+    with pytest.raises(ValueError, match=r"address|key"):
         FlagClient(url, key, environment=environment)
 
 

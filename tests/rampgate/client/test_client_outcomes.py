@@ -170,7 +170,7 @@ def test_a_batch_that_is_too_late_or_refused_is_dropped_and_reported(
     assert [batch["dropped"] for batch in server.applied.values()] == [7]
 
 
-def test_without_telemetry_nothing_is_sent(server: Scripted, connect: Connect) -> None:
+def test_without_telemetry_nothing_is_sent(server: Scripted) -> None:
     with FlagClient(server.url, "rg_sdk_a_b", telemetry=False) as client:
         assert client.ready(10)
         client.string("shop", "", "u")

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -214,8 +215,6 @@ def test_a_process_that_was_stopped_is_stale_when_it_goes_on_and_recovers(server
 
 def _spend(seconds: float) -> None:
     """Let real time pass: what is tested is that the clock alone makes flags stale. No event could say so."""
-    import time
-
     end = time.monotonic() + seconds
     until(lambda: time.monotonic() > end)
 

@@ -29,9 +29,9 @@ def visit(app: Any, user: str | None = "u", *, read: bool = True, close: bool = 
     if user is not None:
         environ["HTTP_X_USER"] = user
 
-    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+    def start_response(status: str, _headers: list[tuple[str, str]], _exc_info: Any = None) -> Any:
         served.status = status
-        return lambda data: None
+        return lambda _data: None
 
     body = app(environ, start_response)
     try:
@@ -55,7 +55,7 @@ def wrap(app: Any, client: FlagClient, **more: Any) -> Any:
 
 
 def answering(status: str, body: Iterable[bytes] = (b"hello",)) -> Any:
-    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    def app(_environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         start_response(status, [("Content-Type", "text/plain")])
         return body
 
@@ -65,7 +65,7 @@ def answering(status: str, body: Iterable[bytes] = (b"hello",)) -> Any:
 def streaming(status: str, pieces: int = 3, fail_at: int | None = None) -> Any:
     """Says its status only when it is read, as a generator does."""
 
-    def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+    def app(_environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
         start_response(status, [("Content-Type", "text/plain")])
         for piece in range(pieces):
             if piece == fail_at:
@@ -93,7 +93,7 @@ def test_an_answer_is_an_error_by_its_status(
 
 
 def test_an_exception_is_an_error_and_goes_on(client: FlagClient, server: Scripted) -> None:
-    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    def app(_environ: dict[str, Any], _start_response: Any) -> Iterable[bytes]:
         raise RuntimeError("before any answer")
 
     with pytest.raises(RuntimeError, match="before any answer"):
@@ -129,7 +129,7 @@ def test_an_answer_that_the_server_never_ends_is_a_failure(server: Scripted, con
 
 
 def test_the_last_status_counts_where_the_app_changed_its_mind(client: FlagClient, server: Scripted) -> None:
-    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    def app(_environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         start_response("200 OK", [])
         start_response("500 Oh", [], (RuntimeError, RuntimeError(), None))
         return [b""]
@@ -155,7 +155,7 @@ def test_the_app_meets_the_variant_that_its_request_is_counted_for(client: FlagC
 
     visit(wrap(app, client))
     visit(wrap(app, client))
-    assert len({pair for pair in seen[:2]}) == len({pair for pair in seen[2:]}) == 1
+    assert len(set(seen[:2])) == len(set(seen[2:])) == 1
     assert all(one == other for one, other in seen)
     assert seen[0] != seen[2]
     assert counted(client, server) == (2, 0, 2)
@@ -201,7 +201,7 @@ def test_it_keeps_to_the_standard(client: FlagClient, kind: str, tmp_path: Any) 
     """The validator of the standard library, on both sides of the middleware."""
     (tmp_path / "file").write_bytes(b"xxx")
 
-    def app(environ: dict[str, Any], start_response: Any) -> Any:
+    def app(_environ: dict[str, Any], start_response: Any) -> Any:
         start_response("200 OK", [("Content-Type", "text/plain")])
         if kind == "file":
             return FileWrapper((tmp_path / "file").open("rb"))

@@ -1,0 +1,148 @@
+"""The client against the flag server itself: its own command, its own process, its own database."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import requests
+
+from rampgate import FlagClient
+from rampgate.client import Reason
+from tests.flagserver.process import FlagServer, bearer
+from tests.rampgate.client.scripted import until
+
+PLAN = {
+    "flag": "shop",
+    "environment": "production",
+    "steps": [{"share": 99_000, "bake": 0.0}, {"share": 100_000, "bake": 0.0}],
+    "hold_back": 0,
+    "poll": 0.5,
+    "lease": 2.0,
+    "stale_after": 2.0,
+    "heartbeat": 0.25,
+    "scale_down_delay": 600.0,
+    "on_gate_lost": "hold",
+}
+USERS = [f"user-{number}" for number in range(100)]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlagServer]:
+    with FlagServer(tmp_path_factory.mktemp("real")) as running:
+        yield running
+
+
+class Operator:
+    """What a gate and a person do, over HTTP."""
+
+    def __init__(self, server: FlagServer) -> None:
+        self.server = server
+        self.headers = bearer(server.key("operator"))
+        self._events = 0
+
+    def call(self, method: str, path: str, body: object = None, status: int = 200) -> Any:
+        reply = requests.request(method, f"{self.server.url}{path}", json=body, headers=self.headers, timeout=10)
+        assert reply.status_code == status, reply.text
+        return reply.json() if reply.content else None
+
+    def ramp(self, flag: str) -> str:
+        """A rollout of v2 at its first step, with nearly all users on it."""
+        new = {
+            "key": f"run-{flag}",
+            "plan": {**PLAN, "flag": flag},
+            "version": "v2",
+            "stable": {"name": "blue", "version": "v1"},
+            "baseline": True,
+            "by": "ada",
+        }
+        rollout = str(self.call("POST", "/v1/rollouts", new, 201)["id"])
+        fence = self.say(rollout, {"type": "attached", "holder": "gate"})["state"]["lease"]["fence"]
+        for kind in ("deployed", "verified"):
+            actions = self.call("GET", f"/v1/rollouts/{rollout}")["state"]["actions"]
+            self.say(rollout, {"type": kind, "fence": fence, "action": actions[-1]["number"]})
+        self.tell(rollout, "advance")
+        return rollout
+
+    def tell(self, rollout: str, order: str) -> None:
+        self.say(rollout, {"type": "told", "order": order, "by": "ada"})
+
+    def say(self, rollout: str, event: dict[str, Any]) -> Any:
+        self._events += 1
+        answer = self.call("POST", f"/v1/rollouts/{rollout}/events", {"id": f"e-{self._events}", "event": event})
+        assert answer["refusal"] is None, answer
+        return answer["rollout"]
+
+
+@pytest.fixture(scope="module")
+def operator(server: FlagServer) -> Operator:
+    return Operator(server)
+
+
+@contextmanager
+def connected(server: FlagServer) -> Iterator[FlagClient]:
+    with FlagClient(server.url, server.key("sdk")) as client:
+        assert client.ready(10)
+        yield client
+
+
+def share_of_green(client: FlagClient, flag: str) -> float:
+    return sum(client.string(flag, "", user) == "green" for user in USERS) / len(USERS)
+
+
+def test_a_change_on_the_server_reaches_a_connected_client(server: FlagServer, operator: Operator) -> None:
+    flag = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "off"}
+    operator.call("PUT", "/v1/production/flags/new", {"flag": flag}, 201)
+    with connected(server) as client:
+        until(lambda: client.details("new", True, "u").reason is Reason.STATIC)
+        assert client.boolean("new", True, "u") is False
+        operator.call("PUT", "/v1/production/flags/new", {"flag": {**flag, "defaultVariant": "on"}})
+        until(lambda: client.boolean("new", False, "u"))
+
+
+def test_a_stopped_server_means_stable_and_its_return_brings_values_back(
+    server: FlagServer, operator: Operator
+) -> None:
+    operator.ramp("stopped")
+    with connected(server) as client:
+        until(lambda: share_of_green(client, "stopped") > 0.9)
+        os.kill(server.process.pid, signal.SIGSTOP)
+        try:
+            until(lambda: share_of_green(client, "stopped") == 0)
+            assert client.details("stopped", "", USERS[0]).reason is Reason.STALE
+        finally:
+            os.kill(server.process.pid, signal.SIGCONT)
+        until(lambda: client.details("stopped", "", USERS[0]).reason is not Reason.STALE, 30)
+
+
+def test_a_killed_server_is_found_again_and_has_what_was_counted(server: FlagServer, operator: Operator) -> None:
+    rollout = operator.ramp("killed")
+    with connected(server) as client:
+        until(lambda: share_of_green(client, "killed") > 0.9)
+        for user in USERS:
+            with client.observe("killed", user):
+                pass
+        assert client.flush()
+        server.kill()
+        until(lambda: client.details("killed", "", USERS[0]).reason is Reason.STALE)
+        server.start()
+        until(lambda: client.details("killed", "", USERS[0]).reason is not Reason.STALE, 30)
+        counted = operator.call("GET", f"/v1/rollouts/{rollout}/telemetry")
+        assert counted["stable"]["requests"] + counted["canary"]["requests"] == len(USERS)
+
+
+def test_an_abort_reaches_a_connected_client_and_outcomes_reach_the_rollout(
+    server: FlagServer, operator: Operator
+) -> None:
+    rollout = operator.ramp("aborted")
+    with connected(server) as client:
+        until(lambda: share_of_green(client, "aborted") > 0.9)
+        with pytest.raises(RuntimeError), client.observe("aborted", USERS[0]) as assignment:
+            raise RuntimeError("the canary's fault")
+        assert assignment.variant == "green"
+        assert client.flush()
+        assert operator.call("GET", f"/v1/rollouts/{rollout}/telemetry")["canary"]["errors"] == 1
+        operator.tell(rollout, "revert")
+        until(lambda: share_of_green(client, "aborted") == 0)
