@@ -17,13 +17,15 @@ Connect = Callable[..., GitHubApi]
 
 
 class Ticks:
-    """Our clock: sleeping moves it, and nothing else does."""
+    """Our clock: sleeping moves it, and every look at it by ``each`` seconds."""
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.each = 0.0
         self.slept: list[float] = []
 
     def __call__(self) -> float:
+        self.now += self.each
         return self.now
 
     def sleep(self, seconds: float) -> None:
@@ -175,6 +177,16 @@ def test_github_that_never_answers_takes_no_longer_than_our_patience(connect: Co
     with pytest.raises(GitHubError):
         connect(Manners(timeout=1, patience=0.5, pause=0.0)).pull_request(7)
     assert len(github._faults[0][2]) == 2, "no request begins after the patience has run out"
+
+
+def test_many_slow_pages_share_one_patience(slow: GitHubApi, github: FakeGitHub, ticks: Ticks) -> None:
+    for index in range(1000):
+        github.comment(7, str(index), by="ann")
+    ticks.each = 3.0
+    with pytest.raises(GitHubError, match="took too long"):
+        slow.tell(7, "production", "hello")
+    assert len(github.exchanges) < 6
+    assert github.sent("POST") == []
 
 
 def test_github_that_is_not_there_at_all() -> None:
