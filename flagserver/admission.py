@@ -22,14 +22,15 @@ _COLOURS = ("blue", "green")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What the store has: the flag, the rollout of this key, the newest of this version, the unfinished ones,
-    and the finished ones whose hands are still at work."""
+    """What the store has: the flag, the rollout of this key, the newest of this version, the unfinished one, and
+    the finished ones that left something to do.
+    """
 
-    flag: FlagRecord | None
-    by_key: RolloutRecord | None
-    of_version: RolloutRecord | None
-    unfinished: tuple[RolloutRecord, ...]
-    undoing: tuple[RolloutRecord, ...] = ()
+    flag: FlagRecord | None = None
+    by_key: RolloutRecord | None = None
+    of_version: RolloutRecord | None = None
+    unfinished: RolloutRecord | None = None
+    left_over: tuple[RolloutRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume:
-    """A finished one is taken up again, once these others are superseded."""
+    """One that ended, or is being undone by nobody, is taken up again, once these others are superseded."""
 
     record: RolloutRecord
     supersedes: tuple[RolloutRecord, ...]
@@ -64,35 +65,32 @@ def admit(new: NewRollout, found: Found) -> Start | Resume | Same:
     """
     if wrong := (*problems(new.plan), *_request_problems(new)):
         raise InvalidError(problems=wrong, code="invalid_plan")
-    there = found.by_key
-    if there is None and found.of_version is not None and not _refused(new, found.of_version):
-        there = found.of_version
+    refused = found.of_version is not None and found.of_version.refuses_version and new.override is None
+    there = found.by_key or (None if refused or _overridden(new, found) else found.of_version)
     if there is not None:
-        if not there.state.phase.is_final:
-            return Same(record=there)
         if _resumable(new, there, found.flag):
-            _nobody_at_work(found)
-            return Resume(record=there, supersedes=_others(new, found, there))
-        if there is found.by_key:
+            return _resume(new, there, found)
+        if there is found.by_key or not there.state.phase.is_final:
             return Same(record=there)
-    if found.of_version is not None and _refused(new, found.of_version):
+    if refused and found.of_version is not None:
         state = found.of_version.state
         raise ConflictError(
-            f"{new.version} is refused: its last rollout ended {state.phase} ({state.reason}). "
+            f"{new.version} is refused: its last rollout is {state.phase} ({state.reason}). "
             "Give `override` a reason to try it again.",
             code="version_refused",
         )
     slots = _slots(new, found.flag)
-    _nobody_at_work(found)
     return Start(slots=slots, supersedes=_others(new, found, None))
 
 
-def _refused(new: NewRollout, record: RolloutRecord) -> bool:
-    return record.refuses_version and new.override is None
+def _overridden(new: NewRollout, found: Found) -> bool:
+    return found.of_version is not None and found.of_version.refuses_version and new.override is not None
 
 
 def _resumable(new: NewRollout, record: RolloutRecord, flag: FlagRecord | None) -> bool:
     state = record.state
+    if not state.phase.is_final and (state.phase is not Phase.REVERTING or state.lease is not None):
+        return False
     if state.phase is Phase.PROMOTED or state.reason in NOT_RESUMABLE or record.refuses_version:
         return False
     if flag is None or flag.slots is None or flag.slots.idle.name != record.canary.name:
@@ -101,31 +99,34 @@ def _resumable(new: NewRollout, record: RolloutRecord, flag: FlagRecord | None) 
     return same and record.version == new.version
 
 
-def _nobody_at_work(found: Found) -> None:
-    """Fencing numbers belong to one rollout, so two of them must not have hands on one slot."""
-    for one in found.undoing:
-        holder = one.state.lease.holder if one.state.lease else "its gate"
-        text = f"Rollout {one.id} of {one.version} is {one.state.phase}, but {holder} still works on it; ask again."
-        raise ConflictError(text, code="rollout_in_progress", about=one.id)
+def _resume(new: NewRollout, record: RolloutRecord, found: Found) -> Resume:
+    if record.state.lease is not None:
+        text = f"{record.state.lease.holder} is still undoing the deployment of {record.version}; ask again."
+        raise ConflictError(text, code="rollout_in_progress", about=record.id)
+    return Resume(record=record, supersedes=_others(new, found, record))
 
 
 def _others(new: NewRollout, found: Found, but: RolloutRecord | None) -> tuple[RolloutRecord, ...]:
-    """The unfinished rollouts that give way; refused where the plan or they do not."""
-    others = tuple(one for one in found.unfinished if but is None or one.id != but.id)
-    if not others:
-        return ()
-    first = others[0]
+    """Those that give way, in the order in which they do; refused where the plan or they do not."""
+    unfinished = found.unfinished if but is None or found.unfinished is None or found.unfinished.id != but.id else None
+    left_over = tuple(one for one in found.left_over if but is None or one.id != but.id)
+    if unfinished is None:
+        at_work = next((one for one in left_over if one.state.lease is not None), None)
+        if at_work is None or new.plan.supersede is Supersede.REPLACE:
+            # What awaits hands is theirs who deploy into the slot next, under every policy.
+            return left_over
+        unfinished = at_work
+    state = unfinished.state
+    about = f"Rollout {unfinished.id} of {unfinished.version} is {state.phase}"
     if new.plan.supersede is Supersede.QUEUE:
-        text = f"Rollout {first.id} of {first.version} is {first.state.phase}; ask again when it has ended."
-        raise ConflictError(text, code="queued_behind", about=first.id)
+        raise ConflictError(f"{about}; ask again when it has ended.", code="queued_behind", about=unfinished.id)
     if new.plan.supersede is Supersede.REFUSE:
-        text = f"Rollout {first.id} of {first.version} is {first.state.phase}, and the plan says `supersede: refuse`."
-        raise ConflictError(text, code="rollout_in_progress", about=first.id)
-    for one in others:
-        if one.state.retirement_begun:
-            text = f"Rollout {one.id} of {one.version} is retiring the old version; ask again when it has ended."
-            raise ConflictError(text, code="rollout_in_progress", about=one.id)
-    return others
+        text = f"{about}, and the plan says `supersede: refuse`."
+        raise ConflictError(text, code="rollout_in_progress", about=unfinished.id)
+    if state.retirement_begun:
+        text = f"{about} and retires the old version; ask again when it has ended."
+        raise ConflictError(text, code="rollout_in_progress", about=unfinished.id)
+    return (unfinished, *left_over)
 
 
 def _slots(new: NewRollout, flag: FlagRecord | None) -> Slots:

@@ -16,7 +16,7 @@ from rampgate.bucketing import BUCKETING
 from rampgate.evaluation import CompiledFlag, compile_flag
 from rampgate.flags import read
 from rampgate.machine import handle, share
-from rampgate.machine.state import Deadline, Phase
+from rampgate.machine.state import Deadline
 from rampgate.plan import WHOLE, Problem
 
 HEARTBEAT = 15.0
@@ -79,7 +79,7 @@ def publish(held: Held, now: float, *, cut_off: bool = False, before: Published 
         cut_off: the store cannot be read, so that what is held may be outdated.
         before: the snapshot so far; what it has in common with the new one is kept.
     """
-    ramping = _ramping(held)
+    ramping = {record.plan.flag: record for record in held.rollouts}
     flags = {one.key: document(one, ramping.get(one.key), now, cut_off=cut_off) for one in held.flags}
     rollouts = {key: entry for key, record in sorted(ramping.items()) if (entry := _entry(record)) is not None}
     said = {"environment": held.environment, "bucketing": BUCKETING, "flags": flags, "rollouts": rollouts}
@@ -174,16 +174,6 @@ def problems(key: str, kind: Kind, body: Mapping[str, Any], slots: tuple[str, st
         path = "flag" + one.path.removeprefix(prefix) if one.path.startswith(prefix) else one.path
         found.append(Problem(path, one.value, one.allowed, one.hint))
     return tuple(found)
-
-
-def _ramping(held: Held) -> dict[str, RolloutRecord]:
-    """The rollout that says where each flag's users go: the one that holds the flag, else the newest reverting."""
-    chosen: dict[str, RolloutRecord] = {}
-    for record in held.rollouts:
-        there = chosen.get(record.plan.flag)
-        if there is None or (there.state.phase is Phase.REVERTING and record.state.phase is not Phase.REVERTING):
-            chosen[record.plan.flag] = record
-    return chosen
 
 
 def _entry(record: RolloutRecord) -> dict[str, Any] | None:

@@ -168,14 +168,14 @@ class Rollouts:
     def _create(self, tx: Tx, new: NewRollout, actor: str, touched: list[str]) -> tuple[RolloutRecord, bool]:
         environment, key = new.plan.environment, new.plan.flag
         flags.lock(tx, environment, key)
-        for record in rollouts.unfinished(tx, environment, key):
-            self._advance(tx, record, None, CLOCK, touched)
+        for one in (*rollouts.unfinished(tx, environment, key), *rollouts.left_over(tx, environment, key)):
+            self._advance(tx, one, None, CLOCK, touched)
         found = Found(
             flag=flags.load(tx, environment, key),
             by_key=rollouts.by_key(tx, environment, key, new.key),
             of_version=rollouts.last_of_version(tx, environment, key, new.version),
-            unfinished=rollouts.unfinished(tx, environment, key),
-            undoing=rollouts.undoing(tx, environment, key),
+            unfinished=next(iter(rollouts.unfinished(tx, environment, key)), None),
+            left_over=rollouts.left_over(tx, environment, key),
         )
         match admit(new, found):
             case Same(record=record):
@@ -197,7 +197,9 @@ class Rollouts:
             environment=new.plan.environment, key=new.plan.flag, kind=kind, document={}, slots=None, updated_at=tx.now
         )
         flags.save(tx, replace(flag, slots=start.slots))
-        event = Created(baseline=new.baseline, by=new.by)
+        fence = rollouts.highest_fence(tx, new.plan.environment, new.plan.flag)
+        clear_at = rollouts.clear_at(tx, new.plan.environment, new.plan.flag)
+        event = Created(baseline=new.baseline, by=new.by, fence=fence, not_before=clear_at)
         transition = begin(new.plan, event, tx.now)
         record = RolloutRecord(
             id=rollout_id, key=new.key, plan=new.plan, version=new.version, canary=start.slots.idle,
@@ -227,7 +229,10 @@ class Rollouts:
         )  # fmt: skip
         idle = replace(flag.slots.idle, version=record.version)
         flags.save(tx, replace(flag, slots=replace(flag.slots, idle=idle)))
-        record, last = self._advance(tx, record, Resumed(by=new.by, baseline=new.baseline), actor, touched)
+        fence = rollouts.highest_fence(tx, record.plan.environment, record.plan.flag)
+        clear_at = rollouts.clear_at(tx, record.plan.environment, record.plan.flag)
+        event = Resumed(by=new.by, baseline=new.baseline, fence=fence, not_before=clear_at)
+        record, last = self._advance(tx, record, event, actor, touched)
         assert last is not None
         if last.refusal is not None:
             raise ConflictError(last.refusal.text, code="rollout_in_progress", about=record.id)

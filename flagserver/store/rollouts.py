@@ -98,15 +98,27 @@ def unfinished(tx: Tx, environment: str, flag: str | None = None) -> tuple[Rollo
     return tuple(_record(row) for row in tx.all(statement.order_by(rollouts.c.number.desc())))
 
 
-def undoing(tx: Tx, environment: str, flag: str) -> tuple[RolloutRecord, ...]:
-    """Rollouts that have ended, but whose lease holder is still at work on what is left."""
+def left_over(tx: Tx, environment: str, flag: str) -> tuple[RolloutRecord, ...]:
+    """Rollouts that have ended with something left to do, whether hands are at work on it or awaited."""
+    waits = sa.or_(rollouts.c.needs_hands.is_(True), rollouts.c.next_deadline.is_not(None))
     ended = sa.select(rollouts).where(
-        rollouts.c.environment == environment,
-        rollouts.c.flag == flag,
-        rollouts.c.active.is_(False),
-        rollouts.c.next_deadline.is_not(None),
+        rollouts.c.environment == environment, rollouts.c.flag == flag, rollouts.c.active.is_(False), waits
     )
-    return tuple(_record(row) for row in tx.all(ended))
+    return tuple(_record(row) for row in tx.all(ended.order_by(rollouts.c.number)))
+
+
+def highest_fence(tx: Tx, environment: str, flag: str) -> int:
+    """The highest lease number that the flag's rollouts have given."""
+    return int(tx.run(_most(rollouts.c.fence, environment, flag)).scalar_one() or 0)
+
+
+def clear_at(tx: Tx, environment: str, flag: str) -> float:
+    """The moment from which no client can still be on a canary of the flag's rollouts."""
+    return float(tx.run(_most(rollouts.c.clear_at, environment, flag)).scalar_one() or 0.0)
+
+
+def _most(column: sa.Column[Any], environment: str, flag: str) -> sa.Select[Any]:
+    return sa.select(sa.func.max(column)).where(rollouts.c.environment == environment, rollouts.c.flag == flag)
 
 
 def due(tx: Tx, moment: float) -> tuple[str, ...]:
@@ -217,14 +229,23 @@ def _values(record: RolloutRecord) -> dict[str, Any]:
         "state": wire.text(wire.STATE, state),
         "phase": state.phase.value,
         "active": not state.phase.is_final,
-        "holds_flag": not state.phase.is_final and state.phase is not Phase.REVERTING,
         "needs_hands": state.needs_hands,
         "refuses_version": record.refuses_version or state.reason in REFUSE_VERSION,
         "next_deadline": deadline[1].at if deadline else None,
+        "fence": state.fence,
+        "clear_at": _clear_at(record),
         "attempt_at": record.attempt_at,
         "updated_at": record.updated_at,
         "superseded_by": record.superseded_by,
     }
+
+
+def _clear_at(record: RolloutRecord) -> float:
+    state = record.state
+    if state.phase is Phase.SUPERSEDED and state.exposed:
+        # It ended at once, without a revert of its own: clients that are cut off follow within staleAfter.
+        return max(state.clear_at, state.since + record.plan.stale_after)
+    return state.clear_at
 
 
 def _first(tx: Tx, statement: sa.Select[Any]) -> RolloutRecord | None:

@@ -71,10 +71,11 @@ rollouts = Table(
     Column("state", Text, nullable=False),
     Column("phase", String(20), nullable=False),
     Column("active", Boolean, nullable=False),
-    Column("holds_flag", Boolean, nullable=False),
     Column("needs_hands", Boolean, nullable=False),
     Column("refuses_version", Boolean, nullable=False),
     Column("next_deadline", Float(53)),
+    Column("fence", Integer, nullable=False),
+    Column("clear_at", Float(53), nullable=False),
     Column("created_at", Float(53), nullable=False),
     Column("attempt_at", Float(53), nullable=False),
     Column("updated_at", Float(53), nullable=False),
@@ -82,18 +83,17 @@ rollouts = Table(
     ForeignKeyConstraint(["environment", "flag"], ["flags.environment", "flags.key"], ondelete="CASCADE"),
     Index("ix_rollouts_key", "environment", "flag", "key", unique=True),
     Index("ix_rollouts_next_deadline", "next_deadline"),
-    Index("ix_rollouts_active", "environment", "active"),
     Index(
-        "ix_rollouts_holds_flag",
+        "ix_rollouts_active",
         "environment",
         "flag",
         unique=True,
-        sqlite_where=text("holds_flag"),
-        postgresql_where=text("holds_flag"),
+        sqlite_where=text("active"),
+        postgresql_where=text("active"),
     ),
 )
-"""``active``: not finished. ``holds_flag``: neither finished nor reverting; a flag has at most one of these.
-``refuses_version`` is kept once the rollout regressed or was aborted, whatever ended it afterwards.
+"""``active``: not finished; a flag has at most one of these. ``refuses_version`` is kept once the rollout regressed
+or was aborted, whatever ended it afterwards. ``clear_at``: from then on no client can still be on its canary.
 """
 
 rollout_events = Table(

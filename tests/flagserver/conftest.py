@@ -1,6 +1,7 @@
 """Databases, a clock and a server for every test here. Each contract runs on SQLite and on a real PostgreSQL."""
 
 import itertools
+import logging
 import os
 import shutil
 import signal
@@ -11,12 +12,16 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.engine import make_url
 
 from flagserver.store import Store
 from flagserver.store.tables import metadata
 from tests.flagserver.inside import Clock, Inside
 from tests.flagserver.process import FlagServer
+
+# What the server logs is asserted on where its process runs.
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 _NUMBERS = itertools.count(1)
 

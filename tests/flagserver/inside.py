@@ -22,7 +22,11 @@ from rampgate.plan import RolloutPlan, Step
 from rampgate.rollout import Answer, NewRollout, Posted, Rollout, Slot
 
 PLAN = RolloutPlan(
-    flag="shop", environment="production", steps=(Step(share=10_000, bake=0.0), Step(share=100_000, bake=0.0))
+    flag="shop",
+    environment="production",
+    steps=(Step(share=10_000, bake=0.0), Step(share=100_000, bake=0.0)),
+    scale_down_delay=120.0,
+    retire=90.0,
 )
 
 

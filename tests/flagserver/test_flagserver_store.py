@@ -141,9 +141,30 @@ def test_only_one_rollout_at_a_time_holds_a_flag(store: Store) -> None:
     with store.write() as tx:
         first = rollouts.load(tx, "ro_1")
         assert first is not None
-        rollouts.update(tx, replace(first, state=replace(first.state, phase=Phase.REVERTING)))
+        rollouts.update(tx, finished(first))
         rollouts.insert(tx, rollout(tx, "ro_2"))
-        assert [one.id for one in rollouts.unfinished(tx, "production", "shop")] == ["ro_2", "ro_1"]
+        assert [one.id for one in rollouts.unfinished(tx, "production", "shop")] == ["ro_2"]
+
+
+def test_the_store_knows_the_highest_fence_and_when_a_slot_is_clear_of_users(store: Store) -> None:
+    with store.write() as tx:
+        flags.save(tx, flag())
+        assert (rollouts.highest_fence(tx, "production", "shop"), rollouts.clear_at(tx, "production", "shop")) == (0, 0)
+        first = finished(rollout(tx), Phase.SUPERSEDED, Reason.SUPERSEDED)
+        rollouts.insert(tx, replace(first, state=replace(first.state, fence=7, exposed=True, since=tx.now)))
+        rollouts.insert(tx, finished(rollout(tx, "ro_2")))
+        assert rollouts.highest_fence(tx, "production", "shop") == 7
+        assert rollouts.clear_at(tx, "production", "shop") == pytest.approx(tx.now + PLAN.stale_after)
+        assert rollouts.highest_fence(tx, "staging", "shop") == 0
+
+
+def test_what_ended_with_something_left_to_do_is_found(store: Store) -> None:
+    with store.write() as tx:
+        flags.save(tx, flag())
+        rollouts.insert(tx, finished(rollout(tx)))
+        waiting = rollout(tx, "ro_2")
+        rollouts.insert(tx, replace(waiting, state=replace(waiting.state, phase=Phase.REVERTED, deadlines={})))
+        assert [one.id for one in rollouts.left_over(tx, "production", "shop")] == ["ro_2"]
 
 
 def test_that_a_version_is_refused_outlives_whatever_ended_the_rollout(store: Store) -> None:

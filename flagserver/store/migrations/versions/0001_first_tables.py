@@ -10,20 +10,27 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _versions()
+    _flags()
+    _rollouts()
+    _rollout_events()
+    _telemetry()
+    _latencies()
+    _telemetry_batches()
+    _keys()
+    _audit()
+
+
+def _versions() -> None:
     op.create_table(
-        "audit",
-        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("at", sa.Float(precision=53), nullable=False),
-        sa.Column("actor", sa.Text(), nullable=False),
-        sa.Column("action", sa.String(length=60), nullable=False),
-        sa.Column("environment", sa.String(length=100), nullable=True),
-        sa.Column("subject", sa.Text(), nullable=False),
-        sa.Column("before", sa.Text(), nullable=True),
-        sa.Column("after", sa.Text(), nullable=True),
-        sa.Column("why", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("number", name=op.f("pk_audit")),
+        "versions",
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_versions")),
     )
-    op.create_index("ix_audit_at", "audit", ["at"], unique=False)
+
+
+def _flags() -> None:
     op.create_table(
         "flags",
         sa.Column("environment", sa.String(length=100), nullable=False),
@@ -37,66 +44,9 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.Float(precision=53), nullable=False),
         sa.PrimaryKeyConstraint("environment", "key", name=op.f("pk_flags")),
     )
-    op.create_table(
-        "keys",
-        sa.Column("selector", sa.String(length=40), nullable=False),
-        sa.Column("verifier", sa.String(length=64), nullable=False),
-        sa.Column("role", sa.String(length=20), nullable=False),
-        sa.Column("environment", sa.String(length=100), nullable=True),
-        sa.Column("name", sa.String(length=200), nullable=False),
-        sa.Column("created_at", sa.Float(precision=53), nullable=False),
-        sa.Column("created_by", sa.Text(), nullable=False),
-        sa.Column("revoked_at", sa.Float(precision=53), nullable=True),
-        sa.PrimaryKeyConstraint("selector", name=op.f("pk_keys")),
-    )
-    op.create_table(
-        "latencies",
-        sa.Column("environment", sa.String(length=100), nullable=False),
-        sa.Column("flag", sa.String(length=200), nullable=False),
-        sa.Column("rollout", sa.String(length=40), nullable=False),
-        sa.Column("attempt", sa.Integer(), nullable=False),
-        sa.Column("variant", sa.String(length=200), nullable=False),
-        sa.Column("bucket", sa.BigInteger(), nullable=False),
-        sa.Column("below_ms", sa.Float(precision=53), nullable=False),
-        sa.Column("requests", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint(
-            "environment", "flag", "rollout", "attempt", "variant", "bucket", "below_ms", name=op.f("pk_latencies")
-        ),
-    )
-    op.create_index("ix_latencies_bucket", "latencies", ["bucket"], unique=False)
-    op.create_table(
-        "telemetry",
-        sa.Column("environment", sa.String(length=100), nullable=False),
-        sa.Column("flag", sa.String(length=200), nullable=False),
-        sa.Column("rollout", sa.String(length=40), nullable=False),
-        sa.Column("attempt", sa.Integer(), nullable=False),
-        sa.Column("variant", sa.String(length=200), nullable=False),
-        sa.Column("bucket", sa.BigInteger(), nullable=False),
-        sa.Column("requests", sa.BigInteger(), nullable=False),
-        sa.Column("errors", sa.BigInteger(), nullable=False),
-        sa.Column("exposures", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint(
-            "environment", "flag", "rollout", "attempt", "variant", "bucket", name=op.f("pk_telemetry")
-        ),
-    )
-    op.create_index("ix_telemetry_bucket", "telemetry", ["bucket"], unique=False)
-    op.create_index("ix_telemetry_rollout", "telemetry", ["rollout", "attempt", "variant"], unique=False)
-    op.create_table(
-        "telemetry_batches",
-        sa.Column("environment", sa.String(length=100), nullable=False),
-        sa.Column("batch", sa.String(length=100), nullable=False),
-        sa.Column("client", sa.String(length=200), nullable=False),
-        sa.Column("at", sa.Float(precision=53), nullable=False),
-        sa.Column("dropped", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("environment", "batch", name=op.f("pk_telemetry_batches")),
-    )
-    op.create_index("ix_telemetry_batches_at", "telemetry_batches", ["environment", "at"], unique=False)
-    op.create_table(
-        "versions",
-        sa.Column("name", sa.String(length=200), nullable=False),
-        sa.Column("version", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_versions")),
-    )
+
+
+def _rollouts() -> None:
     op.create_table(
         "rollouts",
         sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -118,10 +68,11 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("phase", sa.String(length=20), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
-        sa.Column("holds_flag", sa.Boolean(), nullable=False),
         sa.Column("needs_hands", sa.Boolean(), nullable=False),
         sa.Column("refuses_version", sa.Boolean(), nullable=False),
         sa.Column("next_deadline", sa.Float(precision=53), nullable=True),
+        sa.Column("fence", sa.Integer(), nullable=False),
+        sa.Column("clear_at", sa.Float(precision=53), nullable=False),
         sa.Column("created_at", sa.Float(precision=53), nullable=False),
         sa.Column("attempt_at", sa.Float(precision=53), nullable=False),
         sa.Column("updated_at", sa.Float(precision=53), nullable=False),
@@ -135,17 +86,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("number", name=op.f("pk_rollouts")),
         sa.UniqueConstraint("id", name=op.f("uq_rollouts_id")),
     )
-    op.create_index("ix_rollouts_active", "rollouts", ["environment", "active"], unique=False)
     op.create_index(
-        "ix_rollouts_holds_flag",
+        "ix_rollouts_active",
         "rollouts",
         ["environment", "flag"],
         unique=True,
-        sqlite_where=sa.text("holds_flag"),
-        postgresql_where=sa.text("holds_flag"),
+        sqlite_where=sa.text("active"),
+        postgresql_where=sa.text("active"),
     )
     op.create_index("ix_rollouts_key", "rollouts", ["environment", "flag", "key"], unique=True)
     op.create_index("ix_rollouts_next_deadline", "rollouts", ["next_deadline"], unique=False)
+
+
+def _rollout_events() -> None:
     op.create_table(
         "rollout_events",
         sa.Column("rollout", sa.String(length=40), nullable=False),
@@ -172,28 +125,96 @@ def upgrade() -> None:
     op.create_index("ix_rollout_events_event_id", "rollout_events", ["rollout", "event_id"], unique=True)
 
 
-def downgrade() -> None:
-    op.drop_index("ix_rollout_events_event_id", table_name="rollout_events")
-    op.drop_table("rollout_events")
-    op.drop_index("ix_rollouts_next_deadline", table_name="rollouts")
-    op.drop_index("ix_rollouts_key", table_name="rollouts")
-    op.drop_index(
-        "ix_rollouts_holds_flag",
-        table_name="rollouts",
-        sqlite_where=sa.text("holds_flag"),
-        postgresql_where=sa.text("holds_flag"),
+def _telemetry() -> None:
+    op.create_table(
+        "telemetry",
+        sa.Column("environment", sa.String(length=100), nullable=False),
+        sa.Column("flag", sa.String(length=200), nullable=False),
+        sa.Column("rollout", sa.String(length=40), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("variant", sa.String(length=200), nullable=False),
+        sa.Column("bucket", sa.BigInteger(), nullable=False),
+        sa.Column("requests", sa.BigInteger(), nullable=False),
+        sa.Column("errors", sa.BigInteger(), nullable=False),
+        sa.Column("exposures", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "environment", "flag", "rollout", "attempt", "variant", "bucket", name=op.f("pk_telemetry")
+        ),
     )
-    op.drop_index("ix_rollouts_active", table_name="rollouts")
-    op.drop_table("rollouts")
-    op.drop_table("versions")
-    op.drop_index("ix_telemetry_batches_at", table_name="telemetry_batches")
-    op.drop_table("telemetry_batches")
-    op.drop_index("ix_telemetry_rollout", table_name="telemetry")
-    op.drop_index("ix_telemetry_bucket", table_name="telemetry")
-    op.drop_table("telemetry")
-    op.drop_index("ix_latencies_bucket", table_name="latencies")
-    op.drop_table("latencies")
-    op.drop_table("keys")
-    op.drop_table("flags")
-    op.drop_index("ix_audit_at", table_name="audit")
+    op.create_index("ix_telemetry_bucket", "telemetry", ["bucket"], unique=False)
+    op.create_index("ix_telemetry_rollout", "telemetry", ["rollout", "attempt", "variant"], unique=False)
+
+
+def _latencies() -> None:
+    op.create_table(
+        "latencies",
+        sa.Column("environment", sa.String(length=100), nullable=False),
+        sa.Column("flag", sa.String(length=200), nullable=False),
+        sa.Column("rollout", sa.String(length=40), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("variant", sa.String(length=200), nullable=False),
+        sa.Column("bucket", sa.BigInteger(), nullable=False),
+        sa.Column("below_ms", sa.Float(precision=53), nullable=False),
+        sa.Column("requests", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "environment", "flag", "rollout", "attempt", "variant", "bucket", "below_ms", name=op.f("pk_latencies")
+        ),
+    )
+    op.create_index("ix_latencies_bucket", "latencies", ["bucket"], unique=False)
+
+
+def _telemetry_batches() -> None:
+    op.create_table(
+        "telemetry_batches",
+        sa.Column("environment", sa.String(length=100), nullable=False),
+        sa.Column("batch", sa.String(length=100), nullable=False),
+        sa.Column("client", sa.String(length=200), nullable=False),
+        sa.Column("at", sa.Float(precision=53), nullable=False),
+        sa.Column("dropped", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("environment", "batch", name=op.f("pk_telemetry_batches")),
+    )
+    op.create_index("ix_telemetry_batches_at", "telemetry_batches", ["environment", "at"], unique=False)
+
+
+def _keys() -> None:
+    op.create_table(
+        "keys",
+        sa.Column("selector", sa.String(length=40), nullable=False),
+        sa.Column("verifier", sa.String(length=64), nullable=False),
+        sa.Column("role", sa.String(length=20), nullable=False),
+        sa.Column("environment", sa.String(length=100), nullable=True),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("created_at", sa.Float(precision=53), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("revoked_at", sa.Float(precision=53), nullable=True),
+        sa.PrimaryKeyConstraint("selector", name=op.f("pk_keys")),
+    )
+
+
+def _audit() -> None:
+    op.create_table(
+        "audit",
+        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("at", sa.Float(precision=53), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("action", sa.String(length=60), nullable=False),
+        sa.Column("environment", sa.String(length=100), nullable=True),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("before", sa.Text(), nullable=True),
+        sa.Column("after", sa.Text(), nullable=True),
+        sa.Column("why", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_audit")),
+    )
+    op.create_index("ix_audit_at", "audit", ["at"], unique=False)
+
+
+def downgrade() -> None:
     op.drop_table("audit")
+    op.drop_table("keys")
+    op.drop_table("telemetry_batches")
+    op.drop_table("latencies")
+    op.drop_table("telemetry")
+    op.drop_table("rollout_events")
+    op.drop_table("rollouts")
+    op.drop_table("flags")
+    op.drop_table("versions")
