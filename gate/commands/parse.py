@@ -102,7 +102,7 @@ def parse(body: str, prefix: str = "/") -> Command | NotACommand | NotUnderstood
         name = CommandName(word.lower())
     except ValueError:
         near: list[str] = get_close_matches(word.lower(), list(COMMANDS), n=1, cutoff=0.7)
-        if not near:
+        if not near or not word.strip(".,:;!?").isalpha():
             return NotACommand()
         return NotUnderstood(text=f"There is no command {prefix}{word}. Did you mean {prefix}{near[0]}?")
     if COMMANDS[name].takes_reason:

@@ -59,7 +59,11 @@ def entered(rollout: Rollout, entries: Sequence[Entry]) -> Mapping[int, float]:
     """When each step of this attempt began: step 0 when the version was up, the others when they first widened."""
     found: dict[int, float] = {}
     for entry in entries:
-        if entry.attempt == rollout.state.attempt and entry.phase in ON_THE_RAMP | _FOR_EVERYBODY:
+        if entry.attempt != rollout.state.attempt:
+            continue
+        if entry.phase in _FOR_EVERYBODY:
+            found.setdefault(rollout.plan.last, entry.at)
+        elif entry.phase in ON_THE_RAMP:
             found.setdefault(entry.step, entry.at)
     return found
 

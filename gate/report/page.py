@@ -254,7 +254,7 @@ def _entry(entry: Entry, now: float) -> str:
         what, why = "refused", entry.refusal.text
     if any(one.reason is Reason.WIDENED_BY_POLICY for one in entry.because):
         what += " **by policy**"
-    return f"| {clock(entry.at, now)} | {what} | {plain(one_line(entry.actor, 60))} | {plain(why, 240)} |"
+    return f"| {clock(entry.at, now, exact=True)} | {what} | {plain(one_line(entry.actor, 60))} | {plain(why, 240)} |"
 
 
 _VERBS = {

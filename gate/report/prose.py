@@ -53,10 +53,10 @@ def rate(errors: int, requests: int) -> str:
     return f"{value:.{digits}f} %" if value else "0 %"
 
 
-def clock(at: float, now: float) -> str:
-    """A moment, as short as it can be told from ``now``: the time of day, with seconds when it is near."""
+def clock(at: float, now: float, *, exact: bool = False) -> str:
+    """A moment, as short as it can be told from ``now``: the time of day (UTC), with the day when that is another."""
     moment, present = datetime.fromtimestamp(at, UTC), datetime.fromtimestamp(now, UTC)
-    time = f"{moment:%H:%M:%S}" if abs(at - now) < 120 else f"{moment:%H:%M}"
+    time = f"{moment:%H:%M:%S}" if exact else f"{moment:%H:%M}"
     return time if abs(moment - present) < timedelta(hours=20) else f"{moment:%d %b} {time}"
 
 

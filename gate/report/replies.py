@@ -15,9 +15,13 @@ def obeyed(answer: Answer) -> str:
     rollout = answer.rollout
     where = f"**{plain(rollout.plan.environment, 60)}** ({code(rollout.version, 40)})"
     if answer.refusal is not None:
-        return f"{where}: nothing was done. {plain(answer.refusal.text)} {_now(rollout)}"
-    why = plain(" ".join(one.text for one in answer.because))
-    return f"{where}: {_DONE[answer.verb]}. {why} {_now(rollout)}".replace("  ", " ")
+        return " ".join([f"{where}: nothing was done.", *_sentence(answer.refusal.text), _now(rollout)])
+    why = _sentence(" ".join(one.text for one in answer.because))
+    return " ".join([f"{where}: {_DONE[answer.verb]}.", *why, _now(rollout)])
+
+
+def _sentence(text: str) -> list[str]:
+    return [f"{plain(text).rstrip('.')}."] if text.strip() else []
 
 
 _DONE: Mapping[Verb, str] = {

@@ -34,13 +34,13 @@ def waiting(rollout: Rollout, looks: Sequence[Look], now: float) -> Iterator[str
         case Phase.PAUSED:
             yield _paused(rollout, now)
         case Phase.COMPLETING if state.retirement_begun:
-            yield f"**Waiting** for the old version to be gone{_until(rollout, Deadline.RETIRE, now)}"
+            yield f"**Waiting** for the old version to be gone{_by_other_hands(rollout, now)}"
         case Phase.COMPLETING:
             due = state.deadlines.get(Deadline.RETIRE)
             when = f" until {clock(due.at, now)}" if due else ""
             yield f"**Waiting**: the old version stays warm{when}; until then `/abort` still goes back at once"
         case Phase.REVERTING:
-            yield f"**Waiting** for the deployment to be undone{_until(rollout, Deadline.RETIRE, now)}"
+            yield f"**Waiting** for the deployment to be undone{_by_other_hands(rollout, now)}"
         case _:
             return
 
@@ -51,7 +51,7 @@ def _step(rollout: Rollout, looks: Sequence[Look], now: float) -> Iterator[str]:
     if look is not None and look.verdict.word is not VerdictWord.HEALTHY:
         name = BUDGET_OF.get(look.verdict.word)
         until = _until(rollout, name, now) if name else ""
-        yield f"**Waiting**: {plain(look.verdict.text)}{until}"
+        yield f"**Waiting**: {plain(look.verdict.text).rstrip('.')}{until}"
     elif look is not None:
         yield f"**Verdict:** {plain(look.verdict.text)}"
     if bake_ends(rollout) > now:
@@ -63,13 +63,19 @@ def _paused(rollout: Rollout, now: float) -> str:
     by = state.held_by
     who = "Held by the plan" if by is HeldBy.POLICY else "Held: the gate fell silent" if by is HeldBy.GATE_LOST else ""
     name = Deadline.HOLD if Deadline.HOLD in state.deadlines else Deadline.PAUSE
-    said = f"{who}: {plain(state.text)}" if who else plain(state.text)
-    return f"**Paused**: {said} `/resume` goes on{_until(rollout, name, now)}"
+    text = plain(state.text).rstrip(".")
+    said = f"{who}: {text}" if who else text
+    return f"**Paused**: {said}. `/resume` goes on{_until(rollout, name, now)}"
 
 
 def _until(rollout: Rollout, name: Deadline, now: float) -> str:
     due = rollout.state.deadlines.get(name)
     return f"; if not by {clock(due.at, now)}, {_THEN[due.then]}" if due else ""
+
+
+def _by_other_hands(rollout: Rollout, now: float) -> str:
+    due = rollout.state.deadlines.get(Deadline.RETIRE)
+    return f"; if not by {clock(due.at, now)}, it is left to the next run" if due else ""
 
 
 def still_to_say(rollout: Rollout, now: float) -> Iterator[str]:

@@ -1,0 +1,89 @@
+"""What people read, word for word. `RAMPGATE_UPDATE_GOLDEN=1 pytest tests/gate/report` makes the files anew."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from gate.errors import ConfigError
+from gate.report import (
+    Decision,
+    Links,
+    comment,
+    decided,
+    outputs,
+    outputs_of_error,
+    outputs_without,
+    replies,
+    summary,
+    tick,
+)
+from rampgate.plan import Problem
+from rampgate.rollout import Answer
+from tests.gate.report.story import STORIES, Story
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+SERVER = "https://flags.example.com"
+
+
+def hold_to(name: str, text: str) -> None:
+    """The text equals the golden file of this name."""
+    path = GOLDEN / name
+    if os.environ.get("RAMPGATE_UPDATE_GOLDEN"):
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def told(story: Story) -> str:
+    rollout = story.rollout()
+    return comment(rollout, story.looks, story.entries, story.now, Links(run=rollout.run_url))
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_the_comment_reads_as_agreed(name: str) -> None:
+    hold_to(f"comment-{name}.md", told(STORIES[name]()) + "\n")
+
+
+@pytest.mark.parametrize("name", ["ramping", "promoted", "reverted"])
+def test_the_result_reads_as_agreed(name: str) -> None:
+    story = STORIES[name]()
+    values = outputs(story.rollout(), story.looks, story.entries, server=SERVER)
+    shown = {**values, "result": json.loads(values["result"])}
+    hold_to(f"outputs-{name}.json", json.dumps(shown, indent=2) + "\n")
+
+
+def test_the_outputs_without_a_rollout_read_as_agreed() -> None:
+    error = ConfigError("rampgate.yml", (Problem("steps", "[]", "at least one step"),))
+    both = (outputs_of_error(error), outputs_without(Decision.NOTHING, "no_command", "The comment holds no command."))
+    shown = [{**values, "result": json.loads(values["result"])} for values in both]
+    hold_to("outputs-without-rollout.json", json.dumps(shown, indent=2) + "\n")
+
+
+@pytest.mark.parametrize("name", ["aborted", "promoted", "reverted", "paused"])
+def test_the_log_and_the_annotations_read_as_agreed(name: str) -> None:
+    story = STORIES[name]()
+    rollout = story.rollout()
+    befores = [None, *story.entries]
+    found = [decided(entry, before, rollout) for entry, before in zip(story.entries, befores, strict=False)]
+    lines = [tick(rollout, look) for look in (None, *story.looks[-1:])]
+    hold_to(f"log-{name}.txt", "\n".join([*lines, *(line for line in found if line)]) + "\n")
+
+
+def test_the_replies_read_as_agreed() -> None:
+    texts = [replies.status(()), replies.which("promote", ["production", "staging"]), replies.no_rollout("production")]
+    for name in ("ramping", "paused", "completing", "aborted"):
+        story = STORIES[name]()
+        rollout, last = story.rollout(), story.entries[-1]
+        texts.append(replies.status([rollout]))
+        answer = Answer(verb=last.verb, rollout=rollout, because=last.because, refusal=last.refusal)
+        texts.append(replies.obeyed(answer))
+    hold_to("replies.md", "\n\n---\n\n".join(texts) + "\n")
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_the_summary_says_what_the_comment_says(name: str) -> None:
+    story = STORIES[name]()
+    rollout = story.rollout()
+    page = summary(rollout, story.looks, story.entries, story.now, Links(run=rollout.run_url))
+    assert page.strip() == told(story).rpartition("\n\n<!--")[0].strip()

@@ -1,0 +1,168 @@
+"""The page is safe whatever stands in it, fits where it goes, and says who moved users and why."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.errors import Exit
+from gate.report import Decision, Links, comment, decided, decision_of, exit_of, outputs, percentage, summary, tick
+from gate.report.page import COMMENT_LIMIT
+from gate.report.prose import clock, code, plain, rate, ratio
+from rampgate.evidence import Sample
+from rampgate.machine.state import Lock, Order, Phase
+from rampgate.rollout import Slot
+from tests.gate.report.story import COLLECTING, NOON, PLAN, STORIES, Story, ramping
+
+NASTY = "@ada </details> <!-- rampgate:x --> | `x` ``` [a](https://b.example) ![i](u) #1 GH-2 \n::error::x \u202e$x$"
+
+
+def rendered(story: Story, **changes: object) -> str:
+    rollout = replace(story.rollout(), **changes)  # type: ignore[arg-type]
+    return comment(rollout, story.looks, story.entries, story.now)
+
+
+def test_other_peoples_text_stays_text() -> None:
+    story = ramping()
+    story.said(Order.PAUSE, NASTY, by=NASTY)
+    story.state = replace(story.state, lock=Lock(reason=NASTY, by=NASTY))
+    page = rendered(story, version=NASTY, stable=Slot(name=NASTY, version=NASTY), superseded_by=NASTY)
+    prose = re.sub(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)", "", page.rpartition("\n")[0])
+    assert prose.count("</details>") == 1
+    for dangerous in ("<!--", "\n::error", "\u202e", "](https://b.example", "![i]", "@a", "#1"):
+        assert dangerous not in prose
+    assert "\u202e" not in page
+
+
+@given(st.text(max_size=80))
+def test_prose_calls_nobody_and_opens_nothing(text: str) -> None:
+    shown = plain(text)
+    assert "\n" not in shown
+    assert "<" not in shown
+    for index, sign in enumerate(shown):
+        if sign == "@":
+            assert shown[index + 1] == "\u200b"
+        if sign in "`*_[]|~":
+            assert shown[index - 1] == "\\"
+
+
+@given(st.text(max_size=80))
+def test_code_cannot_be_closed_by_what_is_in_it(text: str) -> None:
+    shown = code(text)
+    fence = shown[: len(shown) - len(shown.lstrip("`"))]
+    if fence:
+        inside = shown[len(fence) : -len(fence)]
+        assert shown.endswith(fence)
+        assert fence not in inside
+        assert "|" not in inside
+        assert "\n" not in inside
+
+
+def test_a_long_history_keeps_its_newest_rows_and_the_marker() -> None:
+    story = ramping()
+    for number in range(400):
+        story.said(Order.PAUSE, f"round {number} " + "x" * 200)
+        story.said(Order.RESUME).look(COLLECTING)
+    page = rendered(story)
+    assert len(page) <= COMMENT_LIMIT
+    assert "round 399 " in page
+    assert "round 0 " not in page
+    assert "earlier ones are not shown" in page
+    assert page.splitlines()[-1].startswith("<!-- rampgate:production rollout=r-7f3a revision=")
+    whole = summary(story.rollout(), story.looks, story.entries, story.now)
+    assert whole.count("round ") > page.count("round ")
+
+
+def test_the_share_of_the_last_step_tells_who_is_held_back_and_until_when() -> None:
+    story = STORIES["last-step"]()
+    assert "100 % (5 % held back until 12:16) of users" in rendered(story)
+    story.now += 3600
+    assert "100 % (5 % held back) of users" in rendered(story)
+    assert percentage(story.rollout()) == "95"
+
+
+def test_a_superseded_rollout_leads_to_its_successor() -> None:
+    story = STORIES["aborted"]()
+    rollout = replace(story.rollout(), superseded_by="r-9")
+    page = comment(rollout, (), (), NOON, Links(successor="https://flags.example.com/v1/rollouts/r-9"))
+    assert "[superseded by `r-9`](https://flags.example.com/v1/rollouts/r-9)" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "decision", "code_"),
+    [
+        ("promoted", Decision.PROMOTED, Exit.DONE),
+        ("reverted", Decision.REVERTED, Exit.REVERTED),
+        ("reverting", Decision.REVERTED, Exit.REVERTED),
+        ("aborted", Decision.REVERTED, Exit.REVERTED),
+        ("gate-lost", Decision.REVERTED, Exit.REVERTED),
+        ("ramping", Decision.UNFINISHED, Exit.UNFINISHED),
+        ("completing", Decision.UNFINISHED, Exit.UNFINISHED),
+    ],
+)
+def test_a_rollout_decides_how_the_step_ends(name: str, decision: Decision, code_: Exit) -> None:
+    assert decision_of(STORIES[name]().rollout()) is decision
+    assert exit_of(decision) is code_
+
+
+def test_a_revert_may_be_no_failure_but_an_unfinished_rollout_always_is() -> None:
+    assert exit_of(Decision.REVERTED, fail_on_revert=False) is Exit.DONE
+    assert exit_of(Decision.SUPERSEDED, fail_on_revert=False) is Exit.DONE
+    assert exit_of(Decision.UNFINISHED, fail_on_revert=False) is Exit.UNFINISHED
+    assert exit_of(Decision.FAILED, fail_on_revert=False) is Exit.NOT_RELEASED
+    assert {exit_of(decision) for decision in Decision} <= set(Exit)
+
+
+def test_every_phase_has_a_decision_and_a_headline() -> None:
+    for phase in Phase:
+        story = ramping()
+        story.state = replace(story.state, phase=phase)
+        assert decision_of(story.rollout()) in Decision
+        assert "production: " in rendered(story)
+
+
+def test_the_result_is_ascii_json_below_64_kib() -> None:
+    story = ramping()
+    rollout = replace(story.rollout(), version="vé" * 100)
+    result = outputs(rollout, story.looks, story.entries, server="https://flags.example.com/")["result"]
+    assert result.isascii()
+    assert len(result) < 64 * 1024
+    values = json.loads(result)
+    assert values["url"] == "https://flags.example.com/v1/rollouts/r-7f3a"
+    assert values["arms"]["canary"] == {"slot": "green", "version": "vé" * 100, "requests": 200, "errors": 6}
+
+
+def test_a_log_line_is_one_line_that_the_runner_does_not_obey() -> None:
+    story = ramping()
+    story.state = replace(story.state, text="::error::no\n::set-output name=x::y")
+    line = tick(story.rollout(), None)
+    assert "\n" not in line
+    assert 'text=": :error::no ::set-output name=x::y"' in line
+
+
+def test_one_decision_makes_one_annotation() -> None:
+    story = STORIES["reverted"]()
+    befores = [None, *story.entries]
+    found = [decided(entry, before, story.rollout()) for entry, before in zip(story.entries, befores, strict=False)]
+    assert [line.partition(" ")[0] for line in found if line] == ["::notice", "::error"]
+
+
+def test_looks_without_samples_count_for_neither_arm() -> None:
+    story = ramping()
+    story.looks = [replace(look, canary=None, stable=Sample(requests=5000, errors=0)) for look in story.looks]
+    page = rendered(story)
+    assert "5\u202f000" not in page
+    assert "intervals of this step compared nothing" in page
+
+
+def test_figures_are_rounded_away_from_us() -> None:
+    assert [ratio(value) for value in (1.41, 1.5, 2.0, 13.2)] == ["×1.5", "×1.5", "×2", "×14"]
+    assert [rate(*value) for value in ((0, 0), (0, 9), (3, 100), (1, 3), (1, 9000))] == [
+        *("–", "0 %", "3.0 %", "33 %", "0.011 %"),
+    ]
+    assert clock(NOON, NOON) == "12:00"
+    assert clock(NOON, NOON + 86_400) == "22 Nov 12:00"
+    assert PLAN.last == 3

@@ -1,0 +1,125 @@
+"""What GitHub's runner reads from us, and that nobody else's text can speak in our name."""
+
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.errors import MisuseError
+from gate.runner_files import (
+    SUMMARY_LIMIT,
+    Level,
+    RunnerFiles,
+    annotation,
+    debug,
+    end_group,
+    entry,
+    foreign,
+    group,
+    mask,
+)
+
+FIXED = UUID(int=7)
+
+
+def as_the_runner_reads(text: str) -> dict[str, str]:
+    """The runner's own reading of an output file: `name<<DELIMITER`, lines, `DELIMITER`."""
+    values, lines = {}, iter(text.split("\n"))
+    for line in lines:
+        if not line:
+            continue
+        name, _, delimiter = line.partition("<<")
+        assert "=" not in name
+        value = []
+        for inner in lines:
+            if inner == delimiter:
+                break
+            value.append(inner)
+        else:
+            raise AssertionError(f"{name} never ends")
+        values[name] = "\n".join(value)
+    return values
+
+
+def test_outputs_state_and_summary_go_where_the_runner_looks(tmp_path: Path) -> None:
+    files = RunnerFiles(
+        output_path=tmp_path / "output", state_path=tmp_path / "state", summary_path=tmp_path / "summary"
+    )
+    (tmp_path / "output").write_text("earlier=1\n")
+    files.output("decision", "promoted")
+    files.output("result", '{"a": "b=c<<d"}\nsecond line\n')
+    files.state("rollout", "r-1")
+    files.summary("# one")
+    files.summary("# two")
+    read = as_the_runner_reads((tmp_path / "output").read_text().removeprefix("earlier=1\n"))
+    assert read == {"decision": "promoted", "result": '{"a": "b=c<<d"}\nsecond line\n'}
+    assert as_the_runner_reads((tmp_path / "state").read_text()) == {"rollout": "r-1"}
+    assert (tmp_path / "summary").read_text() == "# two"
+
+
+def test_every_value_has_a_delimiter_of_its_own(tmp_path: Path) -> None:
+    files = RunnerFiles(output_path=tmp_path / "output")
+    files.output("a", "1")
+    files.output("b", "2")
+    text = (tmp_path / "output").read_text()
+    assert text.splitlines()[0].removeprefix("a<<") != text.splitlines()[3].removeprefix("b<<")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
+def test_any_value_comes_back_as_it_was(value: str) -> None:
+    assert as_the_runner_reads(entry("name", value, "ghadelimiter_x")) == {"name": value} or "ghadelimiter_x" in value
+
+
+def test_a_value_with_its_own_delimiter_is_refused(tmp_path: Path) -> None:
+    files = RunnerFiles(output_path=tmp_path / "output", new_uuid=lambda: FIXED)
+    with pytest.raises(MisuseError, match="its own delimiter"):
+        files.output("a", f"x\nghadelimiter_{FIXED}\nevil<<x")
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a=b", "a\nb", "a<<b", "1a"])
+def test_a_name_that_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(MisuseError, match="cannot name an output"):
+        RunnerFiles().output(name, "x")
+
+
+def test_a_value_too_large_for_github_is_refused() -> None:
+    with pytest.raises(MisuseError, match="larger than 512 KiB"):
+        RunnerFiles().output("a", "é" * 300_000)
+
+
+def test_a_summary_too_large_is_cut_and_says_so(tmp_path: Path) -> None:
+    RunnerFiles(summary_path=tmp_path / "summary").summary("é" * SUMMARY_LIMIT)
+    data = (tmp_path / "summary").read_bytes()
+    assert len(data) <= SUMMARY_LIMIT
+    assert data.decode().endswith("longer than GitHub keeps.\n")
+
+
+def test_without_a_runner_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = RunnerFiles()
+    files.output("a", "1")
+    files.state("a", "1")
+    files.summary("x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_commands_are_encoded_as_the_runner_decodes_them() -> None:
+    assert annotation(Level.ERROR, "50 %\r\nnext: a,b", title="prod: 50 %, x\ny") == (
+        "::error title=prod%3A 50 %25%2C x%0Ay::50 %25%0D%0Anext: a,b"
+    )
+    assert annotation(Level.NOTICE, "x") == "::notice::x"
+    assert len(annotation(Level.WARNING, "x" * 9000)) < 4200
+    assert mask("s\necret") == "::add-mask::s%0Aecret"
+    assert mask(" ") == ""
+    assert (group("a\n::b"), end_group(), debug("x")) == ("::group::a%0A::b", "::endgroup::", "::debug::x")
+
+
+def test_foreign_text_is_fenced_by_a_token_it_cannot_know() -> None:
+    first, second = foreign("::set-output name=x::y"), foreign("x")
+    lines = first.splitlines()
+    token = lines[0].removeprefix("::stop-commands::")
+    assert lines[-1] == f"::{token}::"
+    assert token not in second
