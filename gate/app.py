@@ -31,7 +31,7 @@ from gate.report import page, result
 from gate.report.result import Decision
 from gate.runner_files import Level, RunnerFiles, annotation, mask
 from gate.telling import Audience, Telling
-from gate.world import Surroundings, hands
+from gate.world import RealClock, Surroundings, hands, sound
 from rampgate.evidence import Look
 from rampgate.machine.events import Cancelled, Judged
 from rampgate.rollout import Entry, Rollout
@@ -43,16 +43,6 @@ class Interrupted(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(f"signal {number}")
         self.exit = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
-
-
-class RealClock:
-    """The machine's own clock."""
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 @dataclass
@@ -103,7 +93,8 @@ class Step:
         Raises:
             ConfigError: it is missing, or everything that is wrong with it.
         """
-        return configuration.read(self.runner.workspace / self.inputs.config, environment=self.inputs.environment)
+        file = self.runner.workspace / self.inputs.config
+        return sound(configuration.read(file, environment=self.inputs.environment), str(self.inputs.config))
 
     def gate(self, config: Config, telling: Telling) -> Gate:
         secrets = (self.inputs.flag_server_key.reveal(), self.inputs.github_token.reveal())

@@ -1,19 +1,37 @@
 """The command line `rampgate`: each command a few lines; errors become words and an exit code in one place."""
 
 import json
+import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
+from getpass import getuser
 from pathlib import Path
+from socket import gethostname
 from typing import NoReturn, ParamSpec
+from uuid import uuid4
 
 import click
 
 from gate import config
 from gate.config.schema import schema
-from gate.errors import Exit, RampgateError
+from gate.errors import Exit, InputError, RampgateError
+from gate.flagserver_api import FlagServer
+from gate.github.no_github import NoGitHub
 from gate.inputs import INPUTS
-from rampgate.plan import RolloutPlan, percent, seconds
+from gate.release import Gate, Release, release
+from gate.report import replies
+from gate.report.page import headline
+from gate.report.result import decision_of, exit_of
+from gate.runner_files import RunnerFiles
+from gate.telling import Audience, Telling
+from gate.world import RealClock, Surroundings, hands, sound
+from rampgate.machine.events import Told
+from rampgate.machine.state import Order
+from rampgate.plan import Problem, RolloutPlan, percent, seconds
+from rampgate.rollout import Rollout
 
 P = ParamSpec("P")
 
@@ -49,7 +67,7 @@ def end(error: RampgateError) -> NoReturn:
 @spoken
 def validate(file: Path, environment: str | None) -> None:
     """Check a configuration FILE, and say all that is wrong with it at once."""
-    found = config.read(file, environment=environment)
+    found = sound(config.read(file, environment=environment), str(file))
     click.echo(f"{file} is sound.")
     for line in told(found.plan):
         click.echo(f"  {line}")
@@ -60,6 +78,118 @@ def validate(file: Path, environment: str | None) -> None:
 def config_schema() -> None:
     """Print the configuration's JSON schema, for editors."""
     click.echo(json.dumps(schema(), indent=2))
+
+
+@main.command()
+@click.argument("version")
+@click.option("--config", "file", type=click.Path(path_type=Path), default=INPUTS["config"].default)
+@click.option("--environment", help="The environment to release to; else the one in the file.")
+@click.option("--override", metavar="REASON", help="Try a version again that regressed or was aborted.")
+@spoken
+def run(version: str, file: Path, environment: str | None, override: str | None) -> None:
+    """Release a VERSION from here: deploy it dark, ramp it, and promote or revert it."""
+    found = sound(config.read(file, environment=environment), str(file))
+    wanted = Release(key=f"{_here()}:{version}", version=version, by=getuser(), override=override)
+    with _gate(found, file) as gate:
+        ended = release(gate, found, wanted, lambda rollout: click.echo(f"Rollout {rollout.id}"))
+    _end_with(ended)
+
+
+@main.command()
+@click.argument("rollout_id", metavar="ROLLOUT")
+@click.option("--folder", type=click.Path(path_type=Path), default=".", help="Where hooks run.")
+@spoken
+def drive(rollout_id: str, folder: Path) -> None:
+    """Take up a ROLLOUT that nobody drives, and drive it to its end, as its own configuration says."""
+    rollout = _server().rollout(rollout_id)
+    found = config.from_document(rollout.config, where=f"rollout {rollout_id}")
+    with _gate(found, folder / INPUTS["config"].default) as gate:
+        _end_with(gate.drive(rollout))
+
+
+@main.command()
+@click.option("--environment", help="Only this environment.")
+@click.option("--flag", help="Only this flag.")
+@spoken
+def status(environment: str | None, flag: str | None) -> None:
+    """Say where each active rollout stands, and why it waits."""
+    click.echo(replies.status(_server().find(environment=environment, flag=flag, active=True)))
+
+
+def _order(name: str, order: Order, text: str) -> None:
+    @main.command(name, help=text)
+    @click.argument("rollout_id", metavar="ROLLOUT")
+    @click.argument("reason", nargs=-1)
+    @spoken
+    def obey(rollout_id: str, reason: tuple[str, ...]) -> None:
+        told = Told(order=order, by=getuser(), text=" ".join(reason))
+        answer = _server().post(rollout_id, told, f"cli:{uuid4()}")
+        click.echo(replies.obeyed(answer))
+        if answer.refusal is not None:
+            sys.exit(Exit.NOT_RELEASED)
+
+
+_order("promote", Order.ADVANCE, "Send ROLLOUT to its next step now.")
+_order("promote-full", Order.COMPLETE, "Send everybody to ROLLOUT's version now.")
+_order("abort", Order.REVERT, "Take ROLLOUT's version away from all users at once.")
+_order("pause", Order.PAUSE, "Let ROLLOUT stay where it is, for as long as its plan allows.")
+_order("resume", Order.RESUME, "End a pause of ROLLOUT.")
+
+
+@main.command()
+@click.option("--environment", help="Only this environment.")
+@click.option("--folder", type=click.Path(path_type=Path), default=".", help="Where hooks run.")
+@spoken
+def sweep(environment: str | None, folder: Path) -> None:
+    """Finish what other gates have left behind: rollouts that wait for hands."""
+    left = [one for one in _server().find(environment=environment, limit=200) if one.state.needs_hands]
+    for one in left:
+        found = config.from_document(one.config, where=f"rollout {one.id}")
+        with _gate(found, folder / INPUTS["config"].default) as gate:
+            click.echo(headline(gate.drive(one), time.time()))
+    click.echo(f"{len(left)} rollouts waited for hands." if left else "Nothing waits for hands.")
+
+
+def _server() -> FlagServer:
+    missing = [
+        Problem(name, "nothing", text)
+        for name, text in (("RAMPGATE_URL", "the flag server's address"), ("RAMPGATE_KEY", "an operator key for it"))
+        if not os.environ.get(name)
+    ]
+    if missing:
+        raise InputError(tuple(missing))
+    return FlagServer(os.environ["RAMPGATE_URL"], os.environ["RAMPGATE_KEY"])
+
+
+def _here() -> str:
+    return f"{getuser()}@{gethostname()}"
+
+
+@contextmanager
+def _gate(found: config.Config, file: Path) -> Iterator[Gate]:
+    """A gate at this terminal, whose hooks run in the folder that holds the configuration's `.github`."""
+    server = _server()
+    folder = file.resolve().parent
+    folder = folder.parent if folder.name == ".github" else folder
+    audience = Audience(say=click.echo, files=RunnerFiles(), server=server, github=lambda: NoGitHub(click.echo))
+    telling = Telling(audience, time.monotonic)
+    around = Surroundings(folder=folder, environ=os.environ, secrets=(os.environ["RAMPGATE_KEY"],), say=click.echo)
+    try:
+        yield Gate(
+            server=server,
+            hands=hands(found, around, server),
+            clock=RealClock(),
+            report=telling,
+            holder=f"{_here()} {os.getpid()}",
+            say=click.echo,
+        )
+    finally:
+        telling.close()
+
+
+def _end_with(rollout: Rollout) -> NoReturn:
+    click.echo(headline(rollout, rollout.now))
+    sys.exit(exit_of(decision_of(rollout)))
 
 
 def told(plan: RolloutPlan) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """From a configuration to what carries it out: the deployer, the verification and the source it describes."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from gate.config import (
     PrometheusMetrics,
 )
 from gate.deploy import Deployer, Workplace
+from gate.errors import ConfigError
 from gate.metrics import Means, Source, TelemetryApi
 
 
@@ -40,6 +42,32 @@ class Surroundings:
     environ: Mapping[str, str] = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)
     say: Callable[[str], None]
+
+
+class RealClock:
+    """The machine's own clock."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def sound(config: Config, where: str) -> Config:
+    """The configuration, once its sources have looked at what only they can check.
+
+    Raises:
+        ConfigError: with everything that a source will not take.
+    """
+    found = [
+        problem
+        for number, metric in enumerate(config.metrics)
+        for problem in _metric(metric).problems(f"metrics[{number}]")
+    ]
+    if found:
+        raise ConfigError(where, tuple(found))
+    return config
 
 
 def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hands:
