@@ -130,7 +130,7 @@ class Scripted:
 
 @contextlib.contextmanager
 def serve(server: Scripted, port: int = 0) -> Iterator[Scripted]:
-    httpd = _Http(("127.0.0.1", port), _Handler)
+    httpd = _Http(("127.0.0.1", port), _Conversation)
     httpd.script = server
     server.url = f"http://127.0.0.1:{httpd.server_address[1]}"
     server.ended.clear()
@@ -154,7 +154,7 @@ class _Http(ThreadingHTTPServer):
     script: Scripted
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Conversation(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Http
 
