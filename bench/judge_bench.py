@@ -201,6 +201,7 @@ HEALTHY = {
     "storms, 0.1 % of 1000 (D 501)": World(storms=(0.001, 1000)),
     "noise of each arm, cv 0.3": World(noise=(0.3, 0.0)),
     "persistent noise of each arm, cv 0.1, AR 0.9": World(noise=(0.1, 0.9)),
+    "persistent noise of each arm, cv 0.3, AR 0.9 (a real difference)": World(noise=(0.3, 0.9)),
 }
 
 SICK = {

@@ -167,6 +167,23 @@ def test_two_batches_give_the_evidence_that_they_always_gave():
     assert isclose(exp(known.relative.log_e), cash + sum(money) / 16, rel_tol=1e-9)
 
 
+def test_evidence_of_health_is_what_the_formula_says():
+    limit, floor, n, x, m, y = 2.0, 0.001, 400, 4, 600, 9
+    seen = promotion.seen(promotion.Promotion(limit=limit), batch(n, x, m, y), 1.0)
+
+    ratios = [limit * exp(0.05 * (number - 85)) for number in range(156)]
+    near = [exp(-(log(ratio) ** 2) / 2 / 0.2**2) for ratio in ratios]
+    spread = [float(-3 <= log(ratio) <= 1) for ratio in ratios]
+    likelihood = [ratio**x / (n * ratio + m) ** (x + y) for ratio in ratios]
+    relative = sum(
+        (0.8 * near[k] / sum(near) + 0.2 * spread[k] / sum(spread)) * likelihood[k] / likelihood[85] for k in range(85)
+    )
+    under = [0.12 * 25 ** (j / 15) for j in range(16)]
+    absolute = sum(exp(-x * d + n * floor * (1 - exp(-d))) for d in under) / 16
+
+    assert isclose(promotion.log_e(seen, floor), log(0.8 * relative + 0.2 * absolute), rel_tol=1e-9)
+
+
 def test_no_size_of_number_breaks_the_arithmetic():
     process = EProcess()
     for gain in (700.0, -5000.0, 1e6, -1e9, 3.0):

@@ -166,6 +166,19 @@ def test_without_a_hold_back_a_much_worse_canary_is_found_and_the_verdict_says_w
     assert words[-1].threshold == pytest.approx(log(1 / 0.045))
 
 
+def test_without_a_hold_back_a_rise_that_time_may_have_brought_is_left_alone(ramp_of):
+    ramp = ramp_of()
+    ramp.state = from_json({**to_json(ramp.state), "hold_back": False})
+    ramp.go_to(0)
+    for _ in range(10):
+        ramp.add(stable=(1000, 10))
+    ramp.go_to(3, share=100_000)
+    for _ in range(60):
+        ramp.add(canary=(1000, 18))
+
+    assert ramp.word is HEALTHY
+
+
 def test_with_nothing_to_compare_with_nothing_is_called_well(ramp_of):
     for hold_back in (True, False):
         ramp = ramp_of()
