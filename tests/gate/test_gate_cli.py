@@ -1,0 +1,35 @@
+"""The command line says what is wrong and ends with the code that the documentation gives."""
+
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from gate.cli import main
+
+SOUND = "flag: shop\nenvironment: production\ndeploy: {none: true}\nmetrics: [{errors: flagserver}]\n"
+
+
+def test_a_sound_configuration_is_told_in_a_few_lines(tmp_path: Path) -> None:
+    (tmp_path / "gate.yml").write_text(SOUND)
+    ran = CliRunner().invoke(main, ["validate", str(tmp_path / "gate.yml"), "--environment", "staging"])
+    assert ran.exit_code == 0
+    assert "canary of shop in staging: dark → 10 % → 50 % → 100 %, 5 % held back" in ran.output
+
+
+def test_problems_end_it_with_2_and_nothing_on_standard_output(tmp_path: Path) -> None:
+    (tmp_path / "gate.yml").write_text(SOUND + "steps: [50, 10]\npoll: 3\n")
+    ran = CliRunner().invoke(main, ["validate", str(tmp_path / "gate.yml")])
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert "steps[1]: 10 % is not allowed" in ran.stderr
+    assert "Did you mean 3s?" in ran.stderr
+
+
+def test_a_missing_file_and_an_unknown_command_end_it_with_2(tmp_path: Path) -> None:
+    assert CliRunner().invoke(main, ["validate", str(tmp_path / "none.yml")]).exit_code == 2
+    assert CliRunner().invoke(main, ["vaildate"]).exit_code == 2
+
+
+def test_the_schema_is_printed() -> None:
+    ran = CliRunner().invoke(main, ["config-schema"])
+    assert ran.exit_code == 0
+    assert '"title": ".github/rampgate.yml"' in ran.output
