@@ -9,7 +9,7 @@ PYTEST := $(BIN)/pytest -q -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check test-real bench fix lock
+.PHONY: help demo test check test-real bench docs fix lock
 
 help: ## Say what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -42,6 +42,9 @@ test-real: $(READY) ## Tests against real programs: Prometheus, nginx, HAProxy, 
 
 bench: $(READY) ## Measure what the README claims, as ratios in one run
 	@set -e; for file in bench/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+docs: $(READY) ## Write the pages that are made from the code
+	@$(BIN)/python -m docs.state_machine
 
 fix: $(READY) ## Let ruff mend what it can
 	@$(BIN)/ruff check --fix

@@ -68,6 +68,9 @@ def passed(plan: RolloutPlan, state: State, what: Deadline, now: float) -> Trans
             return moves.revert(plan, state, now, because)
         case Policy.HOLD:
             return _hold(plan, state, HeldBy.POLICY, because, now)
+        case Policy.ASK if state.phase is Phase.WAITING:
+            # It has been asked: a second question would only put the first one's deadline off.
+            return moves.stay(state, Verb.HOLD, because)
         case Policy.ASK:
             return moves.ask(state, now, Confirm(), because)
         case Policy.PROMOTE | Policy.PROMOTE_IF_NO_EVIDENCE:

@@ -205,7 +205,9 @@ def _by_holder(
         if state.phase is Phase.REVERTING or state.retirement_begun:
             return moves.stay(state)
         return moves.revert(plan, state, now, Because(reason=Reason.CANCELLED, text=event.text or "Cancelled."))
-    if state.phase is not Phase.COMPLETING or state.retirement_begun:
+    if state.retirement_begun:
+        return moves.refuse(state, Refused.WRONG_PHASE, "The old version is being retired already.")
+    if state.phase is not Phase.COMPLETING:
         return moves.refuse(state, Refused.WRONG_PHASE, f"The rollout is {state.phase}, not completing.")
     if now < state.since + plan.scale_down_delay:
         return moves.refuse(state, Refused.TOO_EARLY, "The old version stays warm until the scale-down delay ends.")

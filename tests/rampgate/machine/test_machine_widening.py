@@ -166,6 +166,14 @@ def test_an_unanswered_question_promotes_nothing_unseen(word: VerdictWord):
     assert (ramp.phase, ramp.share) == (Phase.PAUSED, 10_000)
 
 
+def test_a_second_question_does_not_put_the_first_ones_deadline_off():
+    budgets = {**PLAN.budgets, VerdictWord.NO_TRAFFIC: Budget(seconds=60.0, then=Policy.ASK)}
+    ramp = bake_out(at_step(1, replace(asking(), budgets=budgets)))
+    ramp.judge()
+    ramp.judge_for(600, VerdictWord.NO_TRAFFIC)
+    assert (ramp.phase, ramp.state.reason) == (Phase.REVERTING, Reason.CONFIRM_EXPIRED)
+
+
 def test_a_question_asked_for_want_of_evidence_is_settled_by_evidence():
     budgets = {**PLAN.budgets, VerdictWord.INCONCLUSIVE: Budget(seconds=60.0, then=Policy.ASK)}
     ramp = bake_out(at_step(1, replace(PLAN, budgets=budgets)))
