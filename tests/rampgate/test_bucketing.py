@@ -76,6 +76,10 @@ def test_weights_that_decide_nothing_cut_nothing(weights: list[int]) -> None:
     assert split(weights) is None
 
 
+def test_the_largest_sum_of_weights_still_cuts() -> None:
+    assert split([MAX_WEIGHTS - 1, 1]) is not None
+
+
 @given(salt=st.text(st.characters(codec="utf-8"), max_size=5), key=st.text(st.characters(codec="utf-8"), max_size=12))
 def test_the_preview_says_from_which_share_on_a_user_is_in(salt: str, key: str) -> None:
     share, hashed = first_share(salt, key), hash_of(salt + key)

@@ -119,6 +119,15 @@ def test_the_fast_path_answers_as_the_reference_does(name: str) -> None:
         assert both(compiled, key) == (said.value, said.variant)
 
 
+@pytest.mark.parametrize(
+    ("key", "variant"), {"ejOoVL": "on", "SI7p-": "off", "6LvT0": "third", "ceQdGm": "third"}.items()
+)
+def test_users_at_the_edges_fall_where_the_formula_says_among_many_entries(key: str, variant: str) -> None:
+    """The hashes are 0, 2**31 - 1, 2**31 and 2**32 - 1; the edges lie at a quarter and at a half."""
+    compiled = compile_flag(flag_with({"fractional": [USER, ["on", 1], ["off", 1], ["third", 2]]}))
+    assert compiled.variant_for(key) == variant == compiled.evaluate(MappingProxyType({"targetingKey": key})).variant
+
+
 @pytest.mark.parametrize("key", ["", None])
 def test_behind_a_guard_a_user_without_a_key_gets_the_default_variant(key: Any) -> None:
     """Without one, such users are all hashed as the salt alone, and may go to the canary together."""

@@ -138,7 +138,7 @@ def test_a_shared_rule_is_compiled_for_the_scope_that_it_is_used_in() -> None:
     evaluators = {"big": {">": [{"var": ["", 0]}, 1]}, "own": {"==": [{"var": "$flagd.flagKey"}, "flag"]}}
     rule = compile_rule({"and": [{"$ref": "own"}, {"some": [[1, 2], {"$ref": "big"}]}]}, "flag", evaluators).rule
     assert rule({}, 0.0) is True
-    within = {"some": [{"var": "members"}, {"$ref": "own"}]}
+    within = {"and": [{"$ref": "own"}, {"some": [{"var": "members"}, {"$ref": "own"}]}]}
     rule = compile_rule(within, "flag", evaluators).rule
     assert rule({"members": [{"$flagd": {"flagKey": "flag"}}]}, 0.0) is True
     assert rule({"members": [{}]}, 0.0) is False
