@@ -283,8 +283,9 @@ class Driver:
             return self.judge
         plan = self.rollout.plan
         bakes = sum(max(step.bake, plan.judge.min_polls * plan.poll) for step in plan.steps)
-        planned = max(20, ceil(bakes / plan.poll))
-        return judging.begin(plan.judge, steps=len(plan.steps), planned_polls=planned)
+        # Too few would only slow late detection; steps often last longer than their bakes.
+        planned = max(60, ceil(4 * bakes / plan.poll))
+        return judging.begin(plan.judge, steps=len(plan.steps), planned_polls=planned, hold_back=plan.hold_back > 0)
 
     def _situation(self, look: Look) -> Situation:
         last = look.step == self.rollout.plan.last
