@@ -7,7 +7,7 @@ from typing import Any
 from flagserver.admission import NAME, NAME_ALLOWED
 from flagserver.errors import ConflictError, InvalidError, NotFoundError, StoreGoneError
 from flagserver.live import Live
-from flagserver.publish import SERVER_WRITES, document, problems
+from flagserver.publish import SERVER_WRITES, default_variants, document, problems
 from flagserver.store import Store, Tx, flags, keys, rollouts
 from flagserver.store.flags import FlagRecord, Kind
 from flagserver.store.rollouts import RolloutRecord
@@ -202,7 +202,9 @@ def _slot_problems(kind: Kind, slots: Slots) -> list[Problem]:
 def _frozen_part(record: FlagRecord) -> object:
     """What must not change while a ramp runs: where users are sent, not what they find there."""
     state = record.document.get("state", "ENABLED")
-    return record.kind, record.slots, state, sorted(record.document.get("variants", {}))
+    slots = record.slots
+    implied = default_variants(record.kind, slots.stable.name, slots.idle.name) if slots is not None else {}
+    return record.kind, slots, state, sorted(record.document.get("variants", implied))
 
 
 def _of(unfinished: tuple[RolloutRecord, ...], key: str) -> RolloutRecord | None:

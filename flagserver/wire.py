@@ -4,6 +4,7 @@ Knows no route and no table; `rampgate/` itself stays free of pydantic.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import isfinite
 from typing import Annotated, Any, TypeVar
 
@@ -24,6 +25,24 @@ EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="ty
 BECAUSE: TypeAdapter[tuple[Because, ...]] = TypeAdapter(tuple[Because, ...])
 ACTIONS: TypeAdapter[tuple[Action, ...]] = TypeAdapter(tuple[Action, ...])
 REFUSAL: TypeAdapter[Refusal | None] = TypeAdapter(Refusal | None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A list of rollouts."""
+
+    rollouts: tuple[Rollout, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """A part of a rollout's history."""
+
+    entries: tuple[Entry, ...]
+
+
+LISTED: TypeAdapter[Listed] = TypeAdapter(Listed)
+HISTORY: TypeAdapter[History] = TypeAdapter(History)
 NEW_ROLLOUT: TypeAdapter[NewRollout] = TypeAdapter(NewRollout)
 ROLLOUT: TypeAdapter[Rollout] = TypeAdapter(Rollout)
 POSTED: TypeAdapter[Posted] = TypeAdapter(Posted)

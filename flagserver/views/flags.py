@@ -30,6 +30,28 @@ class FlagWanted:
 FLAG_WANTED: TypeAdapter[FlagWanted] = TypeAdapter(FlagWanted)
 
 
+_SLOT = {
+    "type": "object",
+    "required": ["name", "version"],
+    "properties": {"name": {"type": "string"}, "version": {"type": ["string", "null"]}},
+}
+_SHOWN = {
+    "type": "object",
+    "required": ["key", "kind", "flag", "slots", "rollout"],
+    "properties": {
+        "key": {"type": "string"},
+        "kind": {"enum": [kind.value for kind in Kind]},
+        "flag": {"type": "object", "description": "A flagd flag, as it is served"},
+        "slots": {
+            "type": ["object", "null"],
+            "required": ["stable", "idle"],
+            "properties": {"stable": _SLOT, "idle": _SLOT},
+        },
+        "rollout": {"type": ["string", "null"], "description": "The unfinished rollout that holds the flag"},
+    },
+}
+
+
 def _list(services: Services, call: Call) -> Reply:
     return json_reply({"flags": services.flags.all_of(call.params["environment"])})
 
@@ -55,11 +77,12 @@ _ONE = "/v1/{environment}/flags/{key}"
 ROUTES = (
     Route(
         method="GET", path="/v1/{environment}/flags", role=Role.SDK, answer=_list,
+        gives={"type": "object", "required": ["flags"], "properties": {"flags": {"type": "array", "items": _SHOWN}}},
         summary="All flags of an environment, with their slots and rollouts",
     ),
-    Route(method="GET", path=_ONE, role=Role.SDK, answer=_read, refuses=(404,), summary="One flag"),
+    Route(method="GET", path=_ONE, role=Role.SDK, answer=_read, gives=_SHOWN, refuses=(404,), summary="One flag"),
     Route(
-        method="PUT", path=_ONE, role=Role.OPERATOR, answer=_write, takes=FLAG_WANTED, refuses=(409,),
+        method="PUT", path=_ONE, role=Role.OPERATOR, answer=_write, takes=FLAG_WANTED, gives=_SHOWN, refuses=(409,),
         made={201: "It is new"}, summary="Make or replace a flag",
     ),
     Route(

@@ -40,10 +40,24 @@ def _metrics(services: Services, _call: Call) -> Reply:
 
 
 ROUTES = (
-    Route(method="GET", path="/healthz", role=None, answer=_healthz, served=Served.LOOP, summary="The loop runs"),
     Route(
-        method="GET", path="/readyz", role=None, answer=_readyz, served=Served.LOOP, made={503: "Not ready"},
+        method="GET",
+        path="/healthz",
+        role=None,
+        answer=_healthz,
+        served=Served.LOOP,
+        summary="The loop runs",
+        gives={"type": "object"},
+    ),
+    Route(
+        method="GET",
+        path="/readyz",
+        role=None,
+        answer=_readyz,
+        served=Served.LOOP,
+        made={503: "Not ready"},
+        gives={"type": "object", "required": ["status", "store_age", "cut_off"]},
         summary="The store was read lately, and what is served",
     ),
     Route(method="GET", path="/metrics", role=None, answer=_metrics, served=Served.LOOP, summary="Prometheus' metrics"),
-)  # fmt: skip
+)

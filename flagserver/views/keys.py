@@ -26,6 +26,22 @@ class KeyWanted:
 KEY_WANTED: TypeAdapter[KeyWanted] = TypeAdapter(KeyWanted)
 
 
+_KEY = {
+    "type": "object",
+    "required": ["selector", "role", "environment", "name", "created_at", "created_by", "revoked_at"],
+    "properties": {
+        "key": {"type": "string", "description": "Shown once, in the answer that makes it"},
+        "selector": {"type": "string"},
+        "role": {"enum": [role.value for role in Role]},
+        "environment": {"type": ["string", "null"]},
+        "name": {"type": "string"},
+        "created_at": {"type": "number"},
+        "created_by": {"type": "string"},
+        "revoked_at": {"type": ["number", "null"]},
+    },
+}
+
+
 def _create(services: Services, call: Call) -> Reply:
     wanted = parse(KEY_WANTED, call.body)
     made = services.keyring.create(wanted.role, wanted.environment, wanted.name, by=call.caller.name)
@@ -50,13 +66,16 @@ def _audit(services: Services, call: Call) -> Reply:
 ROUTES = (
     Route(
         method="GET", path="/v1/audit", role=Role.ADMIN, answer=_audit, query=("after", "limit"),
+        gives={"type": "object", "properties": {"entries": {"type": "array", "items": {"type": "object"}}}},
         summary="Who changed what, oldest first",
     ),
     Route(
-        method="POST", path="/v1/keys", role=Role.ADMIN, answer=_create, takes=KEY_WANTED, status=201,
+        method="POST", path="/v1/keys", role=Role.ADMIN, answer=_create, takes=KEY_WANTED, status=201, gives=_KEY,
         summary="Make a key; the answer is the only place that shows it",
     ),
-    Route(method="GET", path="/v1/keys", role=Role.ADMIN, answer=_list, summary="All keys, without their secrets"),
+    Route(method="GET", path="/v1/keys", role=Role.ADMIN, answer=_list, summary="All keys, without their secrets",
+        gives={"type": "object", "properties": {"keys": {"type": "array", "items": _KEY}}},
+    ),
     Route(
         method="DELETE", path="/v1/keys/{selector}", role=Role.ADMIN, answer=_revoke, status=204, refuses=(404,),
         summary="Take a key out of use",

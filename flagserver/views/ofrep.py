@@ -106,16 +106,43 @@ def _sorted(value: Any) -> Any:
     return [_sorted(one) for one in value] if isinstance(value, list) else value
 
 
+_EVALUATED = {
+    "type": "object",
+    "required": ["key"],
+    "properties": {
+        "key": {"type": "string"},
+        "variant": {"type": ["string", "null"]},
+        "reason": {"type": "string"},
+        "errorCode": {"type": "string"},
+        "errorDetails": {"type": "string"},
+        "metadata": {"type": "object"},
+    },
+}
+_MANY = {"type": "object", "required": ["flags"], "properties": {"flags": {"type": "array", "items": _EVALUATED}}}
+
 _PATH = "/ofrep/v1/evaluate/flags"
 
 ROUTES = (
     Route(
-        method="POST", path=_PATH + "/{key}", role=Role.SDK, answer=_single, served=Served.LOOP,
-        query=("environment",), refuses=(400, 404), summary="Evaluate one flag for a context (OFREP)",
+        method="POST",
+        path=_PATH + "/{key}",
+        role=Role.SDK,
+        answer=_single,
+        served=Served.LOOP,
+        query=("environment",),
+        gives=_EVALUATED,
+        made={400: "A context that cannot be used", 404: "No such flag"},
+        summary="Evaluate one flag for a context (OFREP)",
     ),
     Route(
-        method="POST", path=_PATH, role=Role.SDK, answer=_bulk, served=Served.LOOP, query=("environment",),
-        made={304: "The same flags for the same context"}, refuses=(400,),
+        method="POST",
+        path=_PATH,
+        role=Role.SDK,
+        answer=_bulk,
+        served=Served.LOOP,
+        query=("environment",),
+        gives=_MANY,
+        made={304: "The same flags for the same context"},
         summary="Evaluate every flag for a context (OFREP)",
     ),
-)  # fmt: skip
+)

@@ -38,6 +38,7 @@ _MEANING = {
     401: "No key, or none that is in use",
     403: "The key's role or environment does not reach this",
     404: "There is no such thing",
+    501: "This server runs without its event loop and has no streams",
     409: "Something there stands in the way",
     413: "The body is too large",
     422: "The request says something that cannot be; every problem at once",

@@ -9,7 +9,7 @@ from flagserver.errors import InvalidError, NotAllowedError
 from flagserver.rollouts import Rollouts
 from flagserver.services import Services
 from flagserver.store.rollouts import Wanted
-from flagserver.views.route import Call, Reply, Route, Served, json_reply, reply_with
+from flagserver.views.route import Call, Reply, Route, Served, reply_with
 from rampgate.plan import Problem
 from rampgate.rollout import Posted, Rollout
 
@@ -35,8 +35,7 @@ def _list(services: Services, call: Call) -> Reply:
         pull_request=call.number("pull_request", 0, 1, 2**31 - 1) or None, active=call.flag("active"),
         needs_hands=call.flag("needs_hands"), limit=call.number("limit", 50, 1, 500),
     )  # fmt: skip
-    found = services.rollouts.find(wanted)
-    return json_reply({"rollouts": [wire.ROLLOUT.dump_python(one, mode="json") for one in found]})
+    return reply_with(wire.LISTED, wire.Listed(rollouts=services.rollouts.find(wanted)))
 
 
 def wish(call: Call) -> tuple[int | None, float]:
@@ -107,7 +106,7 @@ def _history(services: Services, call: Call) -> Reply:
     entries = services.rollouts.history(
         rollout.id, call.number("after", 0, 0, 2**31), call.number("limit", 100, 1, 1000)
     )
-    return json_reply({"entries": [wire.ENTRY.dump_python(one, mode="json") for one in entries]})
+    return reply_with(wire.HISTORY, wire.History(entries=entries))
 
 
 def _telemetry(services: Services, call: Call) -> Reply:
@@ -121,29 +120,64 @@ def _foreign(call: Call, environment: str) -> NotAllowedError:
 
 ROUTES = (
     Route(
-        method="POST", path="/v1/rollouts", role=Role.OPERATOR, answer=_create, takes=wire.NEW_ROLLOUT,
-        gives=wire.ROLLOUT, status=201, made={200: "It existed, or was resumed"}, refuses=(409,),
+        method="POST",
+        path="/v1/rollouts",
+        role=Role.OPERATOR,
+        answer=_create,
+        takes=wire.NEW_ROLLOUT,
+        gives=wire.ROLLOUT,
+        status=201,
+        made={200: "It existed, or was resumed"},
+        refuses=(409,),
         summary="Ask for a rollout; the same key answers with the same one",
     ),
     Route(
-        method="GET", path="/v1/rollouts", role=Role.OPERATOR, answer=_list, summary="Rollouts, newest first",
+        method="GET",
+        path="/v1/rollouts",
+        role=Role.OPERATOR,
+        answer=_list,
+        gives=wire.LISTED,
+        summary="Rollouts, newest first",
         query=("environment", "flag", "repository", "pull_request", "sha", "active", "needs_hands", "limit"),
     ),
     Route(
-        method="GET", path="/v1/rollouts/{id}", role=Role.OPERATOR, answer=_read, served=Served.LONG_POLL,
-        gives=wire.ROLLOUT, query=("after", "wait"), refuses=(404,),
+        method="GET",
+        path="/v1/rollouts/{id}",
+        role=Role.OPERATOR,
+        answer=_read,
+        served=Served.LONG_POLL,
+        gives=wire.ROLLOUT,
+        query=("after", "wait"),
+        refuses=(404,),
         summary="One rollout; with after and wait, as soon as its revision is another",
     ),
     Route(
-        method="POST", path="/v1/rollouts/{id}/events", role=Role.OPERATOR, answer=_event, takes=wire.POSTED,
-        gives=wire.ANSWER, refuses=(404,), summary="Say what happened; the same id answers as the first time",
+        method="POST",
+        path="/v1/rollouts/{id}/events",
+        role=Role.OPERATOR,
+        answer=_event,
+        takes=wire.POSTED,
+        gives=wire.ANSWER,
+        refuses=(404,),
+        summary="Say what happened; the same id answers as the first time",
     ),
     Route(
-        method="GET", path="/v1/rollouts/{id}/events", role=Role.OPERATOR, answer=_history, refuses=(404,),
-        query=("after", "limit"), summary="A rollout's history, oldest first",
+        method="GET",
+        path="/v1/rollouts/{id}/events",
+        role=Role.OPERATOR,
+        answer=_history,
+        refuses=(404,),
+        gives=wire.HISTORY,
+        query=("after", "limit"),
+        summary="A rollout's history, oldest first",
     ),
     Route(
-        method="GET", path="/v1/rollouts/{id}/telemetry", role=Role.OPERATOR, answer=_telemetry, refuses=(404,),
-        gives=wire.TELEMETRY, summary="What apps counted on each arm since the attempt began",
+        method="GET",
+        path="/v1/rollouts/{id}/telemetry",
+        role=Role.OPERATOR,
+        answer=_telemetry,
+        refuses=(404,),
+        gives=wire.TELEMETRY,
+        summary="What apps counted on each arm since the attempt began",
     ),
-)  # fmt: skip
+)

@@ -5,6 +5,24 @@ from flagserver.errors import FlagServerError
 from flagserver.services import Services
 from flagserver.views.route import Call, Reply, Route, Served
 
+_SNAPSHOT = {
+    "type": "object",
+    "required": ["version", "environment", "bucketing", "flags", "rollouts"],
+    "properties": {
+        "version": {"type": "string"},
+        "environment": {"type": "string"},
+        "bucketing": {"const": "v2"},
+        "flags": {"type": "object", "additionalProperties": {"type": "object"}},
+        "rollouts": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["rollout", "attempt", "stable", "canary", "staleAfter", "poll", "heartbeat"],
+            },
+        },
+    },
+}
+
 
 def _snapshot(services: Services, call: Call) -> Reply:
     published = services.live.current(call.params["environment"])
@@ -37,11 +55,22 @@ def _stream(_services: Services, _call: Call) -> Reply:
 
 ROUTES = (
     Route(
-        method="GET", path="/v1/{environment}/snapshot", role=Role.SDK, answer=_snapshot, served=Served.LOOP,
-        made={304: "Nothing changed"}, summary="All flags and rollouts of an environment, with an entity tag",
+        method="GET",
+        path="/v1/{environment}/snapshot",
+        role=Role.SDK,
+        answer=_snapshot,
+        served=Served.LOOP,
+        gives=_SNAPSHOT,
+        made={304: "Nothing changed"},
+        summary="All flags and rollouts of an environment, with an entity tag",
     ),
     Route(
-        method="GET", path="/v1/{environment}/stream", role=Role.SDK, answer=_stream, served=Served.STREAM,
+        method="GET",
+        path="/v1/{environment}/stream",
+        role=Role.SDK,
+        answer=_stream,
+        served=Served.STREAM,
+        refuses=(501,),
         summary="Changes of the snapshot as server-sent events",
     ),
-)  # fmt: skip
+)

@@ -16,6 +16,7 @@ def _post(services: Services, call: Call) -> Reply:
 ROUTES = (
     Route(
         method="POST", path="/v1/telemetry", role=Role.SDK, answer=_post, takes=BATCH, query=("environment",),
+        gives={"type": "object", "required": ["applied"], "properties": {"applied": {"type": "boolean"}}},
         summary="Add a batch of counts, once",
     ),
 )  # fmt: skip
