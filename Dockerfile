@@ -2,31 +2,42 @@
 # for `uses: ./`. Digest pins go into PYTHON_IMAGE.
 ARG PYTHON_IMAGE=python:3.12-slim
 
-FROM ${PYTHON_IMAGE} AS build
+FROM ${PYTHON_IMAGE} AS tools
 WORKDIR /build
-COPY requirements.txt requirements-build.txt ./
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+COPY requirements-build.txt ./
 RUN python -m venv tools \
-    && tools/bin/python -m pip install -qq --no-cache-dir --disable-pip-version-check --require-hashes -r requirements-build.txt \
-    && python -m venv --without-pip /opt/rampgate \
-    && tools/bin/python -m pip --python /opt/rampgate/bin/python install -qq --no-cache-dir --disable-pip-version-check \
-        --require-hashes -r requirements.txt
+    && tools/bin/python -m pip install -qq --require-hashes -r requirements-build.txt \
+    && python -m venv --without-pip /opt/rampgate
+
+FROM tools AS wheels
 COPY LICENSE pyproject.toml ./
 COPY sdk sdk
 COPY rampgate rampgate
 COPY gate gate
 COPY flagserver flagserver
-RUN tools/bin/python -m pip wheel -qq --disable-pip-version-check --no-deps --no-build-isolation -w wheels ./sdk . \
-    && tools/bin/python -m pip --python /opt/rampgate/bin/python install -qq --no-cache-dir --disable-pip-version-check \
-        --no-deps --no-index wheels/*.whl \
+RUN tools/bin/python -m pip wheel -qq --no-deps --no-build-isolation -w wheels ./sdk .
+
+FROM tools AS gate-installed
+COPY requirements-gate.txt ./
+RUN tools/bin/python -m pip --python /opt/rampgate/bin/python install -qq --require-hashes -r requirements-gate.txt
+COPY --from=wheels /build/wheels wheels
+RUN tools/bin/python -m pip --python /opt/rampgate/bin/python install -qq --no-deps --no-index wheels/*.whl \
+    && rm /opt/rampgate/bin/flagserver \
     # -I: the workspace and the caller's PYTHONPATH hold foreign code, which must never be imported by the gate
     && sed -i '1s|.*|#!/opt/rampgate/bin/python -I|' /opt/rampgate/bin/rampgate-action /opt/rampgate/bin/rampgate-action-post
 
-FROM ${PYTHON_IMAGE} AS base
-COPY --from=build /opt/rampgate /opt/rampgate
+FROM tools AS flagserver-installed
+COPY requirements-server.txt ./
+RUN tools/bin/python -m pip --python /opt/rampgate/bin/python install -qq --require-hashes -r requirements-server.txt
+COPY --from=wheels /build/wheels wheels
+RUN tools/bin/python -m pip --python /opt/rampgate/bin/python install -qq --no-deps --no-index wheels/*.whl \
+    && rm /opt/rampgate/bin/rampgate*
+
+FROM ${PYTHON_IMAGE} AS flagserver
+COPY --from=flagserver-installed /opt/rampgate /opt/rampgate
 ENV PATH=/opt/rampgate/bin:$PATH PYTHONUNBUFFERED=1
 STOPSIGNAL SIGTERM
-
-FROM base AS flagserver
 RUN useradd --no-log-init --uid 10001 --home-dir /data --create-home flagserver
 USER 10001
 WORKDIR /data
@@ -39,5 +50,8 @@ ENTRYPOINT ["flagserver"]
 CMD ["serve"]
 
 # No USER and no WORKDIR here: GitHub's runner mounts the workspace with its own owner and sets the working folder.
-FROM base AS gate
+FROM ${PYTHON_IMAGE} AS gate
+COPY --from=gate-installed /opt/rampgate /opt/rampgate
+ENV PATH=/opt/rampgate/bin:$PATH PYTHONUNBUFFERED=1
+STOPSIGNAL SIGTERM
 ENTRYPOINT ["/opt/rampgate/bin/rampgate-action"]

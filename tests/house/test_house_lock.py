@@ -7,7 +7,10 @@ import pytest
 
 from tests.house.tree import ROOT
 
-LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-build.txt")
+LOCKS = {"requirements-gate.txt": ("gate",), "requirements-server.txt": ("server", "postgres")}
+"""What each image installs: its lock, and the extras that it stands for."""
+
+BESIDES = ("requirements-dev.txt", "requirements-build.txt")
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -23,7 +26,7 @@ def normal(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", name[0]).lower()
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, *BESIDES])
 def test_every_package_is_pinned_and_hashed(lock: str) -> None:
     entries = pins(lock)
     assert entries
@@ -32,7 +35,7 @@ def test_every_package_is_pinned_and_hashed(lock: str) -> None:
         assert "--hash=sha256:" in entry, name
 
 
-@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-build.txt"])
+@pytest.mark.parametrize("lock", [*LOCKS, "requirements-build.txt"])
 def test_development_uses_the_very_versions_that_are_shipped(lock: str) -> None:
     version = {name: entry.split()[0] for name, entry in pins("requirements-dev.txt").items()}
     assert {name: entry.split()[0] for name, entry in pins(lock).items()}.items() <= version.items()
@@ -42,7 +45,14 @@ def test_all_that_is_declared_is_locked() -> None:
     tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     client = tomllib.loads((ROOT / "sdk/pyproject.toml").read_text())["project"]
     extras = tools["optional-dependencies"]
-    shipped = [*tools["dependencies"], *client["dependencies"], *extras["postgres"]]
+    shipped = [*tools["dependencies"], *client["dependencies"]]
+    for lock, names in LOCKS.items():
+        wanted = [*shipped, *(each for name in names for each in extras[name])]
+        assert {normal(each) for each in wanted} - {"rampgate"} <= pins(lock).keys(), lock
     everything = [*shipped, *(each for extra in extras.values() for each in extra)]
-    assert {normal(each) for each in shipped} - {"rampgate"} <= pins("requirements.txt").keys()
     assert {normal(each) for each in everything} - {"rampgate"} <= pins("requirements-dev.txt").keys()
+
+
+def test_no_image_carries_what_only_the_other_program_needs() -> None:
+    assert not {"flask", "sqlalchemy", "uvicorn", "psycopg"} & pins("requirements-gate.txt").keys()
+    assert not {"pygithub", "requests", "pyyaml"} & pins("requirements-server.txt").keys()
