@@ -50,5 +50,5 @@ fix: $(READY) ## Let ruff mend what it can
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-lock: $(READY) ## Resolve the dependencies anew into requirements.txt and requirements-dev.txt
+lock: $(READY) ## Resolve the dependencies anew into the requirements files
 	@scripts/lock $(BIN)/uv
