@@ -1,0 +1,112 @@
+"""The commands beside the server, and the settings that all of them read."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from flagserver.cli import cli
+from flagserver.errors import FlagServerError, SettingsError
+from flagserver.settings import SETTINGS, LogForm, Settings, read_settings
+
+
+@pytest.fixture
+def box(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a database, in which commands run."""
+    monkeypatch.setenv("FLAGSERVER_DATABASE_URL", sqlite_url)
+    monkeypatch.setenv("FLAGSERVER_LOG_LEVEL", "error")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli, words)
+
+
+def test_a_key_is_shown_when_it_is_made_and_never_again(box: Path) -> None:
+    key = run("keys", "create", "--role", "operator", "--environment", "production", "--name", "ci").stdout.strip()
+    assert re.fullmatch(r"rg_operator_[0-9a-f]{12}_[\w-]{43}", key)
+    selector, secret = key.split("_", 3)[2:]
+    listed = run("keys", "list").stdout
+    assert selector in listed
+    assert secret not in listed
+    assert secret.encode() not in (box / "flagserver.db").read_bytes()
+    assert run("keys", "revoke", selector).exit_code == 0
+    assert "revoked" in run("keys", "list").stdout
+    assert isinstance(run("keys", "revoke", selector).exception, FlagServerError)
+
+
+def test_a_flagd_file_comes_in_and_goes_out(box: Path) -> None:
+    one = {
+        "state": "ENABLED", "variants": {"a": 1, "b": 2}, "defaultVariant": "a",
+        "targeting": {"if": [{"$ref": "gold"}, "b", "a"]},
+    }  # fmt: skip
+    document = {"flags": {"one": one}, "$evaluators": {"gold": {"==": [{"var": "tier"}, "gold"]}}}
+    (box / "flags.json").write_text(json.dumps(document))
+    assert run("import", "flags.json", "--environment", "production").exit_code == 0
+    exported = json.loads(run("export", "--environment", "production").stdout)
+    rule = {"if": [{"==": [{"var": "tier"}, "gold"]}, "b", "a"]}
+    assert exported["flags"] == {"one": {**one, "targeting": rule}}
+    (box / "again.json").write_text(json.dumps(exported))
+    assert run("import", "again.json", "--environment", "production").exit_code == 0
+
+
+def test_a_file_with_problems_changes_nothing_and_names_them_all(box: Path) -> None:
+    good = {"state": "ENABLED", "variants": {"a": 1}, "defaultVariant": "a"}
+    (box / "bad.json").write_text(json.dumps({"flags": {"good": good, "x": {"state": "NO"}, "y y": good}}))
+    error = run("import", "bad.json", "--environment", "production").exception
+    assert isinstance(error, FlagServerError)
+    assert {"flags.x.state", "flags.y y"} <= {one.path for one in error.problems}
+    assert json.loads(run("export", "--environment", "production").stdout)["flags"] == {}
+
+
+def test_a_backup_is_written_once(box: Path) -> None:
+    assert run("backup", "copy.db").exit_code == 0
+    assert (box / "copy.db").stat().st_size > 0
+    assert isinstance(run("backup", "copy.db").exception, SettingsError)
+    assert run("migrate").exit_code == 0
+
+
+@pytest.mark.usefixtures("box")
+def test_an_abort_of_what_does_not_ramp_says_so() -> None:
+    assert isinstance(run("abort", "shop", "--environment", "production").exception, FlagServerError)
+
+
+def test_without_settings_the_server_runs_on_a_file_and_on_this_machine_only() -> None:
+    assert read_settings({"PATH": "/bin"}) == Settings()
+    assert (Settings().host, Settings().database_url) == ("127.0.0.1", "sqlite:///flagserver.db")
+
+
+def test_every_setting_is_read() -> None:
+    values = {
+        "FLAGSERVER_DATABASE_URL": "postgresql://x/y", "FLAGSERVER_ADMIN_KEY": "k" * 32, "FLAGSERVER_LISTEN": "[::1]:0",
+        "FLAGSERVER_LOG": "json", "FLAGSERVER_LOG_LEVEL": "error", "FLAGSERVER_THREADS": "3",
+        "FLAGSERVER_MAX_STREAMS": "7",
+    }  # fmt: skip
+    assert set(values) == set(SETTINGS)
+    read = read_settings(values)
+    assert (read.host, read.port, read.log, read.threads, read.max_streams) == ("::1", 0, LogForm.JSON, 3, 7)
+    assert "kkk" not in repr(read)
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"FLAGSERVER_DATABASE": "x"}, "Did you mean FLAGSERVER_DATABASE_URL"),
+        ({"FLAGSERVER_LISTEN": "8080"}, "address:port"),
+        ({"FLAGSERVER_LISTEN": "x:99999"}, "address:port"),
+        ({"FLAGSERVER_LOG": "jsn"}, "Did you mean json"),
+        ({"FLAGSERVER_THREADS": "0"}, "a number from 1 to 64"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_with_what_is_allowed(environ: dict[str, str], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        read_settings(environ)
+
+
+def test_all_wrong_settings_are_named_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({"FLAGSERVER_LOG": "x", "FLAGSERVER_THREADS": "x", "FLAGSERVER_X": "x"})
+    assert {one.path for one in caught.value.problems} == {"FLAGSERVER_LOG", "FLAGSERVER_THREADS", "FLAGSERVER_X"}
