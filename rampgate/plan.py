@@ -10,6 +10,7 @@ from enum import StrEnum
 from math import isfinite
 
 from rampgate.evidence import VerdictWord
+from rampgate.problem import Problem
 from rampgate.wire import STRICT
 
 WHOLE = 100_000
@@ -162,20 +163,6 @@ class RolloutPlan:
     def step(self, number: int) -> Step:
         """The step of this number, 0 being the dark one."""
         return self.dark if number == 0 else self.steps[number - 1]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing wrong with an input: where, what stands there, and what is allowed."""
-
-    path: str
-    value: str
-    allowed: str
-    hint: str | None = None
-
-    def __str__(self) -> str:
-        near = f" Did you mean {self.hint}?" if self.hint else ""
-        return f"{self.path}: {self.value} is not allowed: {self.allowed}.{near}"
 
 
 _LONGEST = 30 * 86_400

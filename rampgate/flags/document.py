@@ -10,7 +10,7 @@ from typing import cast
 from rampgate.flags.references import Evaluators, read_evaluators
 from rampgate.flags.rules import nearest, rule_problems, show
 from rampgate.flags.values import Flag, FlagSet, FlagState, MetadataValue, ValueType, value_type
-from rampgate.plan import Problem
+from rampgate.problem import Problem
 
 SAFE_INTEGER = (1 << 53) - 1
 """Beyond it a number is not the same in every language that reads the document."""

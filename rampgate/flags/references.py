@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 
 from rampgate.flags.rules import Size, rule_problems, show
-from rampgate.plan import Problem
+from rampgate.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,11 @@ import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TypeGuard
 
 from rampgate.flags.versions import parse_version
-from rampgate.plan import Problem
+from rampgate.problem import Problem
 
 ARGUMENTS: Mapping[str, tuple[int, int | None]] = {
     "var": (0, 2), "missing": (0, None), "missing_some": (2, 2),
@@ -242,6 +241,8 @@ _SPECIAL: Mapping[str, _Check] = {
 
 def nearest(word: str, words: Collection[str]) -> str | None:
     """The allowed word that this one was probably meant to be."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it, and an app's import stays small
+
     return next(iter(get_close_matches(word, [str(one) for one in words], n=1)), None)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from rampgate.plan import Problem
+from rampgate.problem import Problem
 
 MetadataValue = bool | int | float | str
 
