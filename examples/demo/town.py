@@ -14,7 +14,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,6 +29,34 @@ REPOSITORY = "acme/shop"
 PULL_REQUEST = 7
 RATE = 500
 USERS = 5000
+
+
+class Program(StrEnum):
+    """What the runner starts: the step itself, and after it, however it ended, its post run."""
+
+    STEP = "rampgate-action"
+    POST = "rampgate-action-post"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What the runner gives a step: its variables, its workspace, and the folder of its event and its files."""
+
+    program: Program
+    environ: Mapping[str, str]
+    workspace: Path
+    folder: Path
+
+
+Gate = Callable[[Job], tuple[list[str], Mapping[str, str]]]
+"""The command that does a job, and the variables that it is started with."""
+
+
+def as_process(job: Job) -> tuple[list[str], Mapping[str, str]]:
+    """The gate of this checkout, as a process of its own."""
+    clean = {one: value for one, value in os.environ.items() if not one.startswith(("GITHUB_", "INPUT_"))}
+    post = ["post"] if job.program is Program.POST else []
+    return [sys.executable, "-m", "gate.app", *post], {**clean, **job.environ}
 
 
 @dataclass
@@ -52,6 +81,7 @@ class Run:
     name: str
     sha: str
     version: str
+    job: Job
     process: "subprocess.Popen[bytes]"
     files: Mapping[str, Path]
     began: float = field(default_factory=time.time)
@@ -59,7 +89,15 @@ class Run:
     @property
     def outputs(self) -> dict[str, str]:
         """What the step handed on, as the runner reads it."""
-        found, lines = {}, iter(self.files["output"].read_text().splitlines())
+        return self._read("output")
+
+    @property
+    def state(self) -> dict[str, str]:
+        """What the step kept for its post run."""
+        return self._read("state")
+
+    def _read(self, file: str) -> dict[str, str]:
+        found, lines = {}, iter(self.files[file].read_text().splitlines())
         for line in lines:
             name, _, delimiter = line.partition("<<")
             value = []
@@ -72,13 +110,16 @@ class Run:
 
 
 class Town:
-    """The demo's world. ``fails``: which part of the orders each version fails."""
+    """The demo's world. ``fails``: which part of the orders each version fails. ``gate`` does the jobs."""
 
-    def __init__(self, folder: Path, fails: Mapping[str, float], *, gate: "Callable[..., list[str]] | None" = None):
+    def __init__(
+        self, folder: Path, fails: Mapping[str, float], *, gate: Gate = as_process, server: FlagServer | None = None
+    ) -> None:
         self.folder = folder
         self.fails = fails
         self.load = Load()
-        self._gate = gate or (lambda *_: [sys.executable, "-m", "gate.app"])
+        self.server = server or FlagServer(folder)
+        self._gate = gate
         self._stack = ExitStack()
         self._runs = 0
 
@@ -94,7 +135,7 @@ class Town:
         self._stack.close()
 
     def _open(self) -> None:
-        self.server = self._stack.enter_context(FlagServer(self.folder))
+        self._stack.enter_context(self.server)
         self.key = self.server.key("operator")
         self.api = Api(self.server.url, self.key)
         self.machines = Machines(self.folder, self.fails)
@@ -141,7 +182,9 @@ class Town:
         """Run the Action as a push of the commit that is this version would."""
         self._runs += 1
         sha = f"{self._runs:040x}"
-        self.github.pull(PULL_REQUEST + self._runs - 1, author="ann", head_sha=f"{self._runs:039x}f", merge_sha=sha, merged=True)
+        self.github.pull(
+            PULL_REQUEST + self._runs - 1, author="ann", head_sha=f"{self._runs:039x}f", merge_sha=sha, merged=True
+        )
         return self._run("push", {"ref": "refs/heads/main"}, sha, version)
 
     def comment(self, rollout: Rollout, text: str) -> Run:
@@ -200,14 +243,24 @@ class Town:
             "INPUT_GITHUB-TOKEN": self.token,
             "INPUT_VERSION": version,
         }
-        clean = {one: value for one, value in os.environ.items() if not one.startswith(("GITHUB_", "INPUT_"))}
-        with files["log.txt"].open("ab") as log:
+        job = Job(program=Program.STEP, environ=environ, workspace=self.workspace, folder=folder)
+        process = self._begin(job, files["log.txt"])
+        return Run(name=name, sha=sha, version=version, job=job, process=process, files=files)
+
+    def post(self, run: Run) -> "subprocess.Popen[bytes]":
+        """The post run of a step that has ended, as the runner starts it."""
+        kept = {f"STATE_{name}": value for name, value in run.state.items()}
+        job = replace(run.job, program=Program.POST, environ={**run.job.environ, **kept})
+        return self._begin(job, run.files["log.txt"])
+
+    def _begin(self, job: Job, log: Path) -> "subprocess.Popen[bytes]":
+        command, environ = self._gate(job)
+        with log.open("ab") as out:
             process = subprocess.Popen(
-                self._gate(environ, folder), cwd=ROOT, env={**clean, **environ}, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+                command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
+            )
         self._stack.callback(_end, process)
-        return Run(name=name, sha=sha, version=version, process=process, files=files)
+        return process
 
     def rollout(self, run: Run) -> Rollout | None:
         """The rollout that a run asked for, once it has."""
