@@ -74,6 +74,7 @@ class FlagClient:
         self._snapshot: Snapshot = NOTHING
         self._asleep: Snapshot | None = None
         self._watchers: dict[str, tuple[Callable[[str], Any], ...]] = {}
+        self._listeners: tuple[Callable[[frozenset[str]], Any], ...] = ()
         self._closed = False
         self._fresh_locks()
         self._reach: Callable[[], Contact] = partial(
@@ -230,6 +231,31 @@ class FlagClient:
 
         return forget
 
+    def on_any_change(self, callback: Callable[[frozenset[str]], Any]) -> Callable[[], None]:
+        """Call ``callback(flags)``, in a thread of ours, with the keys of all flags that changed at once.
+
+        The first snapshot is no change. Returns a function that ends this.
+        """
+        self._wake()
+        with self._lock:
+            self._listeners = (*self._listeners, callback)
+
+        def forget() -> None:
+            with self._lock:
+                self._listeners = tuple(each for each in self._listeners if each is not callback)
+
+        return forget
+
+    @property
+    def fresh_for(self) -> float:
+        """Seconds until contact counts as lost unless the server is heard again; below zero: it is lost.
+
+        That is when the first flag in a rollout turns stale, or after a minute where there is no rollout.
+        """
+        self._wake()
+        snapshot = self._snapshot
+        return snapshot.as_of[0] + snapshot.patience - self._clock()
+
     def flush(self) -> bool:
         """Hand in what was counted, now. Returns whether the server has it all. Waits for the network."""
         self._wake()
@@ -277,6 +303,18 @@ class FlagClient:
                     callback(flag)
                 except Exception:
                     log.exception("rampgate: a callback for the flag %s failed", flag)
+        if self._listeners and before.version is not None:
+            self._announce(before, snapshot)
+
+    def _announce(self, before: Snapshot, after: Snapshot) -> None:
+        """Tell who listens to all flags which of them changed."""
+        keys = before.entries.keys() | after.entries.keys()
+        changed = frozenset(key for key in keys if not _same(before.entries.get(key), after.entries.get(key)))
+        for callback in self._listeners if changed else ():
+            try:
+                callback(changed)
+            except Exception:
+                log.exception("rampgate: a callback for all flags failed")
 
     def _fresh_locks(self) -> None:
         self._lock = threading.Lock()
@@ -320,7 +358,7 @@ def _arm(flag: str, entry: Entry | None, variant: str | None) -> ArmKey:
 
 
 def _same(before: Entry | None, after: Entry | None) -> bool:
-    if before is None or after is None:
+    if before is None or after is None or before is after:
         return before is after
     return before.flag == after.flag and before.ramp == after.ramp
 
