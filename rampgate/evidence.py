@@ -5,7 +5,8 @@ cumulative counters; a *sample* is one arm's increment over one interval; a *loo
 and what the judge made of them.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rampgate.wire import STRICT
@@ -45,6 +46,9 @@ class VerdictReason(StrEnum):
     BOTH_ARMS_BAD = "both_arms_bad"
     HARM_BUILDING = "harm_building"
     ERRORS_HIGHER = "errors_higher"
+    METRIC_WORSE = "metric_worse"
+    LIMIT_EXCEEDED = "limit_exceeded"
+    LIMIT_UNCLEAR = "limit_unclear"
     TRAFFIC_MISSING = "traffic_missing"
     NO_TRAFFIC = "no_traffic"
     SOURCE_UNREACHABLE = "source_unreachable"
@@ -55,7 +59,11 @@ class VerdictReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
-    """One arm's raw counters as a source keeps them: they only rise, except when the source restarts."""
+    """One arm's raw counters as a source keeps them: they only rise, except when the source restarts.
+
+    ``active_users`` and ``affected_users`` (with at least one error) sum up how many different users each interval
+    had; a user is counted again in a later interval, and never twice in one.
+    """
 
     __pydantic_config__ = STRICT
 
@@ -66,14 +74,62 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """How one arm's requests spread: ``counts[i]`` took at most ``bounds[i]`` (which rise), ``total`` were counted."""
+
+    __pydantic_config__ = STRICT
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moments:
+    """A quantity's raw sums in one arm: how many values, their sum, and the sum of their squares."""
+
+    __pydantic_config__ = STRICT
+
+    count: int
+    sum: float
+    squares: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """A figure that the source works out by itself. A fixed limit can be held to it; it is no evidence for the test."""
+
+    __pydantic_config__ = STRICT
+
+    value: float
+
+
+Measure = Counters | Histogram | Moments | Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A further metric of both arms, raw and cumulative like the counters. ``None``: no such series."""
+
+    __pydantic_config__ = STRICT
+
+    stable: Measure | None
+    canary: Measure | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Both arms' counters, read at one moment ``at`` (seconds since the epoch). ``None``: no such series."""
+    """Both arms' counters, read at one moment ``at`` (seconds since the epoch). ``None``: no such series.
+
+    ``metrics`` are further ones by their names in the plan, read at the same moment.
+    """
 
     __pydantic_config__ = STRICT
 
     at: float
     stable: Counters | None
     canary: Counters | None
+    metrics: Mapping[str, Measured] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +162,7 @@ class Verdict:
     ``log_e`` is the evidence of harm in nats, ``threshold`` what it must reach to revert; ``excluded`` is the
     smallest ratio of error rates, canary to stable, that this step's data exclude at 1 - beta (``None``: none yet);
     ``no_harm`` is true while the data speak against harm (E < 1, the burst guard left aside), which a policy may
-    ask for; ``culprit`` names what regressed: ``errors`` or ``traffic``.
+    ask for; ``culprit`` names what regressed: ``errors``, ``traffic``, or a further metric by its name.
     """
 
     __pydantic_config__ = STRICT

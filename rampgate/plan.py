@@ -92,6 +92,52 @@ class Budget:
     then: Policy
 
 
+class MetricKind(StrEnum):
+    """What a further metric is made of: failures of requests, a histogram, a mean, or a value for limits alone."""
+
+    ERRORS = "errors"
+    LATENCY = "latency"
+    MEAN = "mean"
+    VALUE = "value"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSettings:
+    """A further metric beside the errors; more of it is worse.
+
+    ``margin`` is the largest harmless ratio, canary to stable: of failures, of requests slower than a bound, of means.
+    ``floor`` is the rate of failures below which nothing is reverted. ``weight`` is its part of what the
+    metrics share.
+    """
+
+    __pydantic_config__ = STRICT
+
+    name: str
+    kind: MetricKind
+    margin: float = 1.25
+    floor: float = 0.001
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A fixed limit, beside the test and never instead of it: what the canary's own figures must not do.
+
+    ``metric`` is ``errors`` or a further metric's name. ``success`` and ``failure`` are conditions, such as
+    ``result <= 0.02``; with both, a measurement that meets neither is inconclusive. The counts are how many
+    measurements of each kind are tolerated in all (errors: in a row).
+    """
+
+    __pydantic_config__ = STRICT
+
+    metric: str = "errors"
+    success: str | None = None
+    failure: str | None = None
+    failure_limit: int = 0
+    inconclusive_limit: int = 0
+    consecutive_error_limit: int = 4
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeSettings:
     """The judge's constants, fixed for the whole rollout.
@@ -99,7 +145,8 @@ class JudgeSettings:
     ``alpha`` bounds the chance to revert a healthy release; ``margin`` is the largest harmless ratio of error
     rates; ``floor`` the error rate below which nothing is reverted; ``beta`` the chance to call a canary healthy
     that is at the limit; ``exclude`` the ratio that must be excluded to leave a step, for the first step and
-    for the later ones; ``min_polls`` the fewest polls of a step before it may be left.
+    for the later ones; ``min_polls`` the fewest polls of a step before it may be left. ``metrics`` are judged beside
+    the errors, ``limits`` hold besides; ``strict`` refuses a plan that cannot see what its margin promises.
     """
 
     __pydantic_config__ = STRICT
@@ -111,6 +158,9 @@ class JudgeSettings:
     exclude: tuple[float, float] = (3.0, 1.5)
     min_polls: int = 5
     min_intervals: int = 2
+    metrics: tuple[MetricSettings, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    strict: bool = False
 
 
 DEFAULT_BUDGETS: Mapping[VerdictWord, Budget] = {
