@@ -31,7 +31,7 @@ from gate.report import page, result
 from gate.report.result import Decision
 from gate.runner_files import Level, RunnerFiles, annotation, mask
 from gate.telling import Audience, Telling
-from gate.world import RealClock, Surroundings, hands, sound
+from gate.world import RealClock, Surroundings, hands
 from rampgate.evidence import Look
 from rampgate.machine.events import Cancelled, Judged
 from rampgate.rollout import Entry, Rollout
@@ -93,8 +93,7 @@ class Step:
         Raises:
             ConfigError: it is missing, or everything that is wrong with it.
         """
-        file = self.runner.workspace / self.inputs.config
-        return sound(configuration.read(file, environment=self.inputs.environment), str(self.inputs.config))
+        return configuration.read(self.runner.workspace / self.inputs.config, environment=self.inputs.environment)
 
     def gate(self, config: Config, telling: Telling) -> Gate:
         secrets = (self.inputs.flag_server_key.reveal(), self.inputs.github_token.reveal())

@@ -27,10 +27,11 @@ from gate.report.page import headline
 from gate.report.result import decision_of, exit_of
 from gate.runner_files import RunnerFiles
 from gate.telling import Audience, Telling
-from gate.world import RealClock, Surroundings, hands, sound
+from gate.world import RealClock, Surroundings, hands
 from rampgate.machine.events import Told
 from rampgate.machine.state import Order
-from rampgate.plan import Problem, RolloutPlan, percent, seconds
+from rampgate.plan import RolloutPlan, percent, seconds
+from rampgate.problem import Problem
 from rampgate.rollout import Rollout
 
 P = ParamSpec("P")
@@ -67,7 +68,7 @@ def end(error: RampgateError) -> NoReturn:
 @spoken
 def validate(file: Path, environment: str | None) -> None:
     """Check a configuration FILE, and say all that is wrong with it at once."""
-    found = sound(config.read(file, environment=environment), str(file))
+    found = config.read(file, environment=environment)
     click.echo(f"{file} is sound.")
     for line in told(found.plan):
         click.echo(f"  {line}")
@@ -88,7 +89,7 @@ def config_schema() -> None:
 @spoken
 def run(version: str, file: Path, environment: str | None, override: str | None) -> None:
     """Release a VERSION from here: deploy it dark, ramp it, and promote or revert it."""
-    found = sound(config.read(file, environment=environment), str(file))
+    found = config.read(file, environment=environment)
     wanted = Release(key=f"{_here()}:{version}", version=version, by=getuser(), override=override)
     with _gate(found, file) as gate:
         ended = release(gate, found, wanted, lambda rollout: click.echo(f"Rollout {rollout.id}"))

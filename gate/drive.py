@@ -212,6 +212,7 @@ class Driver:
             attempt=state.attempt,
             stable=rollout.stable,
             canary=rollout.canary,
+            since=rollout.created_at,
             at=self._server_now(),
         )
         reading = self.world.source.read(question)

@@ -16,7 +16,7 @@ Each says what happened, why it matters and what to do; ``str(error)`` is the on
 
 from enum import IntEnum, StrEnum
 
-from rampgate.plan import Problem
+from rampgate.problem import Problem
 
 
 class Exit(IntEnum):

@@ -1,4 +1,4 @@
-"""HTTP GETs that end: one deadline for all of a visit, a bounded body, no redirect to another host.
+"""HTTP requests that end: one deadline for all of a visit, a bounded body, no redirect to another host.
 
 What goes wrong is answered as a value, in a sentence of our own: an exception's text may hold a secret.
 """
@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
@@ -65,8 +65,17 @@ def _place(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    url: str
+    params: Mapping[str, str] | None
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 class Visit:
-    """GETs within one deadline of ``seconds``. When it passes, the connections are cut, whatever they wait for.
+    """Questions within one deadline of ``seconds``. When it passes, the connections are cut, whatever they wait for.
 
     ``headers`` go with every request and to this host alone; ``.netrc`` is not read. A connection that fails, or
     a 502, 503 or 504, is tried once more unless ``retries`` says otherwise.
@@ -84,7 +93,7 @@ class Visit:
             total=retries,
             redirect=0,
             status_forcelist=(502, 503, 504),
-            allowed_methods=("GET",),
+            allowed_methods=("GET", "POST"),
             backoff_factor=0.1,
             respect_retry_after_header=False,
             raise_on_status=False,
@@ -114,7 +123,7 @@ class Visit:
         begun = time.monotonic()
         target: str = url
         for _ in range(MOST_REDIRECTS + 1):
-            got = self._once(target, params, most, begun)
+            got = self._once(_Request("GET", target, params), most, begun)
             location = got.headers.get("Location") if isinstance(got, Got) and 300 <= got.status < 400 else None
             if isinstance(got, NotGot) or location is None or not follow:
                 return got
@@ -131,15 +140,24 @@ class Visit:
                 )
         return NotGot(trouble=Trouble.REFUSED, text=f"{origin(url)} redirects in circles")
 
-    def _once(self, url: str, params: Mapping[str, str] | None, most: int, begun: float) -> Got | NotGot:
+    def post(
+        self, url: str, body: bytes, headers: Mapping[str, str] | None = None, *, most: int = MOST_BYTES
+    ) -> Got | NotGot:
+        """Ask by POST what changes nothing there: it may be tried again. Redirects are answered, never followed."""
+        return self._once(_Request("POST", url, None, body, headers or {}), most, time.monotonic())
+
+    def _once(self, request: "_Request", most: int, begun: float) -> Got | NotGot:
+        url = request.url
         left = self._until - time.monotonic()
         if left <= 0 or self._cutter.is_cut:
             return self._late(url)
         try:
-            with self._session.get(
+            with self._session.request(
+                request.method,
                 url,
-                params=params,
-                headers=self._headers,
+                params=request.params,
+                data=request.body,
+                headers={**self._headers, **request.headers},
                 auth=_as_it_is,
                 timeout=left,
                 stream=True,

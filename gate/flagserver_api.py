@@ -16,7 +16,7 @@ from urllib3.util.retry import Retry
 
 from gate.errors import FlagServerRefusedError, FlagServerUnreachableError
 from rampgate.machine.events import Event
-from rampgate.plan import Problem
+from rampgate.problem import Problem
 from rampgate.rollout import Answer, Entry, NewRollout, Posted, Rollout, Slots, Telemetry
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from gate.errors import InputError
-from rampgate.plan import Problem
+from rampgate.problem import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,14 +14,10 @@ from gate.config import (
     CommandDeploy,
     Config,
     DeployConfig,
-    FlagServerMetrics,
     HttpCheck,
-    MetricConfig,
     NoDeploy,
-    PrometheusMetrics,
 )
 from gate.deploy import Deployer, Workplace
-from gate.errors import ConfigError
 from gate.metrics import Means, Source, TelemetryApi
 
 
@@ -54,25 +50,9 @@ class RealClock:
         time.sleep(seconds)
 
 
-def sound(config: Config, where: str) -> Config:
-    """The configuration, once its sources have looked at what only they can check.
-
-    Raises:
-        ConfigError: with everything that a source will not take.
-    """
-    found = [
-        problem
-        for number, metric in enumerate(config.metrics)
-        for problem in _metric(metric).problems(f"metrics[{number}]")
-    ]
-    if found:
-        raise ConfigError(where, tuple(found))
-    return config
-
-
 def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hands:
     """The hands that this configuration describes, at work in these surroundings."""
-    options = _metric(config.metrics[0])
+    options = config.metrics[0]
     hidden = options.credentials()
     secrets = (*around.secrets, *(value for name in hidden if (value := around.environ.get(name))))
     workplace = Workplace(
@@ -99,24 +79,6 @@ def _deploy(config: DeployConfig) -> deploy.Options:
             return deploy.CommandOptions(command=config.command)
         case NoDeploy():
             return deploy.NoneOptions()
-        case _:
-            assert_never(config)
-
-
-def _metric(config: MetricConfig) -> metrics.Options:
-    match config:
-        case FlagServerMetrics():
-            return metrics.FlagServerOptions()
-        case PrometheusMetrics():
-            return metrics.PrometheusOptions(
-                url=config.url,
-                requests=config.requests,
-                errors=config.errors,
-                token_env=config.token_env,
-                user_env=config.user_env,
-                password_env=config.password_env,
-                timeout=config.timeout,
-            )
         case _:
             assert_never(config)
 

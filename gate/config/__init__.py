@@ -11,11 +11,8 @@ from gate.config.values import (
     CommandDeploy,
     Config,
     DeployConfig,
-    FlagServerMetrics,
     HttpCheck,
-    MetricConfig,
     NoDeploy,
-    PrometheusMetrics,
 )
 
 __all__ = [
@@ -24,11 +21,8 @@ __all__ = [
     "CommandDeploy",
     "Config",
     "DeployConfig",
-    "FlagServerMetrics",
     "HttpCheck",
-    "MetricConfig",
     "NoDeploy",
-    "PrometheusMetrics",
     "from_document",
     "load",
     "read",

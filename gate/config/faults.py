@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from gate.config.models import METRIC_WORDS, File
 from gate.config.words import listed
-from rampgate.plan import Problem
+from rampgate.problem import Problem
 
 Place = tuple[str | int, ...]
 

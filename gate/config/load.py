@@ -13,7 +13,7 @@ from gate.config.resolve import deploy_of, metrics_of, misfits, plan_of, verify_
 from gate.config.text import LARGEST, parse
 from gate.config.values import Config
 from gate.errors import ConfigError, MisuseError
-from rampgate.plan import Problem
+from rampgate.problem import Problem
 
 _MUST = {"flag": "flag", "deploy": {"none": True}, "metrics": [{"errors": "flagserver"}]}
 """Stand-ins for what is missing, so that the rest is still looked at. Nothing is ever built with them."""

@@ -3,31 +3,29 @@
 The editors' schema is made from these classes. What the values mean together is `resolve.py`'s business.
 """
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from gate.config.values import HttpCheck, PrometheusMetrics
+from gate.config.sources import metric
+from gate.config.values import HttpCheck
 from gate.config.words import (
-    Address,
     Command,
     Duration,
     Line,
     Name,
     Probe,
-    Query,
     Share,
-    Variable,
     number,
     one_of,
     placeholders,
     refusal,
     share,
 )
+from gate.metrics import SOURCES
 from rampgate.evidence import VerdictWord
 from rampgate.plan import (
     ALLOWED_POLICIES,
@@ -46,7 +44,6 @@ from rampgate.plan import (
 _PLAN = RolloutPlan(flag="", environment="", steps=())
 _JUDGE = JudgeSettings()
 _HTTP = HttpCheck(url="")
-_PROMETHEUS = PrometheusMetrics(url="", requests="", errors="")
 
 
 class Keys(BaseModel):
@@ -167,41 +164,6 @@ class DeployKeys(Keys):
         return value
 
 
-class FlagServerKeys(Keys):
-    """Errors as the apps' own clients count them."""
-
-    errors: Literal["flagserver"] = Field(description="The source: flagserver.")
-
-
-class QueryKeys(Keys):
-    """Queries for raw counters of one arm, which {{version}} or {{slot}} stands for."""
-
-    requests: Query = Field(description="A query for the count of all requests.")
-    errors: Query = Field(description="A query for the count of failed requests.")
-
-
-class PrometheusKeys(Keys):
-    """Errors as a Prometheus counts them."""
-
-    errors: Literal["prometheus"] = Field(description="The source: prometheus.")
-    url: Address = Field(description="Where Prometheus answers.")
-    queries: QueryKeys = Field(description="What to ask it.")
-    token_env: Variable | None = Field(default=None, description="The variable that holds a bearer token.")
-    user_env: Variable | None = Field(default=None, description="The variable that holds a user's name.")
-    password_env: Variable | None = Field(default=None, description="The variable that holds that user's password.")
-    timeout: Duration = Field(default=_PROMETHEUS.timeout, description="The longest that one query may take.")
-
-    @model_validator(mode="after")
-    def _one_way_in(self) -> "PrometheusKeys":
-        if (self.user_env is None) != (self.password_env is None):
-            raise refusal("userEnv and passwordEnv together, or neither")
-        if self.token_env is not None and self.user_env is not None:
-            raise refusal("tokenEnv, or userEnv and passwordEnv, not both")
-        if not 0 < self.timeout <= 60:
-            raise refusal("a timeout of more than 0s and at most 1m")
-        return self
-
-
 class HttpCheckKeys(Keys):
     """A page of the dark version that must answer."""
 
@@ -230,24 +192,13 @@ class CommandCheckKeys(Keys):
     command: Command = Field(description="A line for the shell, or a program and its arguments.")
 
 
-def _kind(key: str) -> Callable[[Any], str | None]:
-    def read(value: Any) -> str | None:
-        word = value.get(key) if isinstance(value, dict) else None
-        return f"={word}" if isinstance(word, str) else None
-
-    return read
-
-
 def _check_kind(value: Any) -> str | None:
     found = [key for key in ("url", "command") if isinstance(value, dict) and key in value]
     return f"={found[0]}" if found else None
 
 
-METRIC_WORDS = ("flagserver", "prometheus")
-Metric = Annotated[
-    Annotated[FlagServerKeys, Tag("=flagserver")] | Annotated[PrometheusKeys, Tag("=prometheus")],
-    Discriminator(_kind("errors"), custom_error_type="metric", custom_error_message="metric"),
-]
+METRIC_WORDS = tuple(SOURCES)
+Metric = metric(Keys)
 Check = Annotated[
     Annotated[HttpCheckKeys, Tag("=url")] | Annotated[CommandCheckKeys, Tag("=command")],
     Discriminator(_check_kind, custom_error_type="check", custom_error_message="check"),
@@ -262,7 +213,7 @@ class File(Keys):
     flag: Name = Field(description="The flag that decides which version a user meets.")
     environment: Name | None = Field(default=None, description="The environment, where the input does not name one.")
     deploy: DeployKeys = Field(description="How a version gets into its slot, such as {command: ./deploy.sh}.")
-    metrics: list[Metric] = Field(
+    metrics: list[Metric] = Field(  # type: ignore[valid-type]
         description="What to judge by, such as [{errors: flagserver}].", min_length=1, max_length=1
     )
     steps: list[StepKeys] = Field(

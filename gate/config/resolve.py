@@ -9,31 +9,27 @@ from gate.config.models import (
     CommandCheckKeys,
     ConfirmKeys,
     File,
-    FlagServerKeys,
     HttpCheckKeys,
     InconclusiveKeys,
     NoTrafficKeys,
-    PrometheusKeys,
     SourceDownKeys,
 )
+from gate.config.sources import options_of
 from gate.config.values import (
     CheckConfig,
     CommandCheck,
     CommandDeploy,
     DeployConfig,
-    FlagServerMetrics,
     HttpCheck,
-    MetricConfig,
     NoDeploy,
-    PrometheusMetrics,
 )
+from gate.metrics import Options
 from rampgate.evidence import VerdictWord
 from rampgate.plan import (
     WHOLE,
     Budget,
     Confirm,
     JudgeSettings,
-    Problem,
     RolloutPlan,
     Step,
     Strategy,
@@ -41,6 +37,7 @@ from rampgate.plan import (
     problems,
     seconds,
 )
+from rampgate.problem import Problem
 
 _LONGEST_STEP = 30 * 86_400.0
 _PATHS = {
@@ -144,22 +141,8 @@ def deploy_of(file: File) -> DeployConfig:
     return NoDeploy() if file.deploy.command is None else CommandDeploy(command=file.deploy.command)
 
 
-def metrics_of(file: File) -> tuple[MetricConfig, ...]:
-    return tuple(_metric(keys) for keys in file.metrics)
-
-
-def _metric(keys: FlagServerKeys | PrometheusKeys) -> MetricConfig:
-    if isinstance(keys, FlagServerKeys):
-        return FlagServerMetrics()
-    return PrometheusMetrics(
-        url=keys.url.rstrip("/"),
-        requests=keys.queries.requests,
-        errors=keys.queries.errors,
-        token_env=keys.token_env,
-        user_env=keys.user_env,
-        password_env=keys.password_env,
-        timeout=keys.timeout,
-    )
+def metrics_of(file: File) -> tuple[Options, ...]:
+    return tuple(options_of(keys) for keys in file.metrics)
 
 
 def verify_of(file: File) -> tuple[CheckConfig, ...]:
@@ -187,6 +170,8 @@ def misfits(file: File, plan: RolloutPlan) -> Iterator[Problem]:
     if plan.strategy is Strategy.BLUE_GREEN and [step.share for step in plan.steps] != [WHOLE]:
         steps = ", ".join(percent(step.share) for step in plan.steps)
         yield Problem("steps", steps, "one step, 100: blue-green moves everybody at once; canary moves by steps")
+    for index, options in enumerate(metrics_of(file)):
+        yield from options.problems(f"metrics[{index}]")
     for index, check in enumerate(file.verify):
         if isinstance(check, HttpCheckKeys) and not 0 < check.within <= plan.verify:
             limit = seconds(plan.verify)

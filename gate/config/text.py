@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from rampgate.plan import Problem
+from rampgate.problem import Problem
 
 LARGEST = 64 * 1024
 """Bytes of the file."""

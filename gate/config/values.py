@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gate.metrics import Options
 from rampgate.plan import RolloutPlan
 
 
@@ -24,31 +25,6 @@ class NoDeploy:
 
 
 DeployConfig = CommandDeploy | NoDeploy
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlagServerMetrics:
-    """Errors as the apps' own clients count them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrometheusMetrics:
-    """Errors as a Prometheus counts them.
-
-    Each query answers with one raw counter of one arm; ``{{version}}`` and ``{{slot}}`` in it stand for the arm.
-    ``token_env``, ``user_env`` and ``password_env`` name environment variables. ``timeout`` bounds one query.
-    """
-
-    url: str
-    requests: str
-    errors: str
-    token_env: str | None = None
-    user_env: str | None = None
-    password_env: str | None = None
-    timeout: float = 5.0
-
-
-MetricConfig = FlagServerMetrics | PrometheusMetrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +64,6 @@ class Config:
 
     plan: RolloutPlan
     deploy: DeployConfig
-    metrics: tuple[MetricConfig, ...]
+    metrics: tuple[Options, ...]
     verify: tuple[CheckConfig, ...] = ()
     document: Mapping[str, Any] = field(default_factory=dict)

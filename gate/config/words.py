@@ -20,7 +20,6 @@ _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,9})?) ?%?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
-_NO_COUNTER = re.compile(r"\b(rate|irate|increase|delta|idelta|deriv)\s*\(")
 ARM_PLACEHOLDERS = ("slot", "version")
 RESERVED_VARIABLES = ("ACTIONS_", "GITHUB_", "INPUT_", "RAMPGATE_", "RUNNER_")
 
@@ -131,21 +130,6 @@ def command(value: Any) -> str | tuple[str, ...]:
     raise refusal("a line for the shell, or a list of a program and its arguments")
 
 
-def query(value: Any) -> str:
-    """A Prometheus query for one raw counter of one arm."""
-    text = _line(value)
-    used = _PLACEHOLDER.findall(text)
-    for word in used:
-        if word not in ARM_PLACEHOLDERS:
-            near = get_close_matches(word, ARM_PLACEHOLDERS, n=1)
-            raise refusal("the placeholders {{version}} and {{slot}}", f"{{{{{near[0]}}}}}" if near else None)
-    if not used:
-        raise refusal("a query that holds {{version}} or {{slot}}, because each arm is asked for apart")
-    if found := _NO_COUNTER.search(text):
-        raise refusal(f"a raw counter: the gate takes differences itself, so leave {found[1]}() away")
-    return text
-
-
 def address(value: Any) -> str:
     """An http or https address without a password in it."""
     allowed = "an address such as https://metrics.example.com, without user or password"
@@ -232,9 +216,6 @@ Command = Annotated[
             ]
         }
     ),
-]
-Query = Annotated[
-    str, BeforeValidator(query), WithJsonSchema({"type": "string", "pattern": r"\{\{ *(version|slot) *\}\}"})
 ]
 Address = Annotated[str, BeforeValidator(address), WithJsonSchema({"type": "string", "pattern": "^https?://"})]
 Probe = Annotated[

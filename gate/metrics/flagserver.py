@@ -7,7 +7,7 @@ from gate.errors import FlagServerUnreachableError, RampgateError
 from gate.foreign import cut, harmless
 from gate.metrics.source import Means, Question, Source, TelemetryApi
 from rampgate.evidence import Reading, SourceDown, VerdictReason
-from rampgate.plan import Problem
+from rampgate.problem import Problem
 
 
 class FlagServerSource:

@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rampgate.evidence import Reading, SourceDown
-from rampgate.plan import Problem
+from rampgate.problem import Problem
 from rampgate.rollout import Slot, Telemetry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Which two arms, of which rollout, at which moment (seconds since the epoch)."""
+    """Which two arms, of which rollout, at which moment (seconds since the epoch).
+
+    ``since`` is when the rollout began: a source whose store keeps sums counts from a fixed moment before it.
+    """
 
     rollout_id: str
     flag: str
@@ -23,6 +26,7 @@ class Question:
     attempt: int
     stable: Slot
     canary: Slot
+    since: float
     at: float
 
 
@@ -30,7 +34,10 @@ class Source(Protocol):
     """Reads raw cumulative counters."""
 
     def read(self, question: Question) -> Reading | SourceDown:
-        """Both arms at one moment. An arm is ``None`` where the source has no series for it but has the other's."""
+        """Both arms at one moment, which may lie before the question's where figures arrive late.
+
+        An arm is ``None`` where the source has no series for it but has the other's.
+        """
         ...
 
 

@@ -41,6 +41,7 @@ class Town:
             attempt=1,
             stable=Slot(name="blue", version=stable or self.stable.version),
             canary=Slot(name="green", version=canary or self.canary.version),
+            since=time.time(),
             at=time.time(),
         )
         return given.source(Means(telemetry=_NoTelemetry(), environ={})).read(question)

@@ -14,15 +14,14 @@ from gate.config import (
     CommandCheck,
     CommandDeploy,
     Config,
-    FlagServerMetrics,
     HttpCheck,
     NoDeploy,
-    PrometheusMetrics,
     from_document,
     load,
     read,
 )
 from gate.errors import ConfigError, Exit, MisuseError
+from gate.metrics import FlagServerOptions, PrometheusOptions
 from rampgate.evidence import VerdictWord
 from rampgate.plan import Budget, Confirm, OnGateLost, Policy, Problem, RolloutPlan, Step, Strategy, problems
 
@@ -53,7 +52,7 @@ def test_the_common_case_is_short_and_has_the_products_defaults() -> None:
     steps = tuple(Step(share=share) for share in (10_000, 50_000, 100_000))
     assert found.plan == RolloutPlan(flag="shop", environment="production", steps=steps)
     assert (found.deploy, found.metrics, found.verify) == (
-        CommandDeploy(command="./deploy.sh"), (FlagServerMetrics(),), (),
+        CommandDeploy(command="./deploy.sh"), (FlagServerOptions(),), (),
     )  # fmt: skip
 
 
@@ -115,8 +114,8 @@ def test_sources_and_checks_are_read() -> None:
     )
     assert found.deploy == NoDeploy()
     assert found.metrics == (
-        PrometheusMetrics(
-            url="http://prometheus:9090", requests='n{v="{{version}}"}', errors='e{v="{{ slot }}"}', timeout=2,
+        PrometheusOptions(
+            url="http://prometheus:9090/", requests='n{v="{{version}}"}', errors='e{v="{{ slot }}"}', timeout=2,
             user_env="P_USER", password_env="P_PASSWORD",
         ),
     )  # fmt: skip
@@ -264,7 +263,7 @@ def test_a_share_that_is_none_is_refused(value: object) -> None:
     ("metric", "path", "said"),
     [
         ({}, "metrics[0]", "flagserver, prometheus"),
-        ({"errors": "prometheus"}, "metrics[0].url", "Prometheus"),
+        ({"errors": "prometheus"}, "metrics[0].url", "Where it answers"),
         (
             {"queries": {"requests": "up", "errors": "e{{slot}}"}},
             "metrics[0].queries.requests",
@@ -272,13 +271,13 @@ def test_a_share_that_is_none_is_refused(value: object) -> None:
         ),
         ({"queries": {"requests": "a{{slto}}", "errors": "e{{slot}}"}}, "metrics[0].queries.requests", "{{slot}}"),
         (
-            {"queries": {"requests": "rate(a{{slot}}[1m])", "errors": "e{{slot}}"}},
+            {"queries": {"requests": "rate(a{s='{{slot}}'}[1m])", "errors": "e{{slot}}"}},
             "metrics[0].queries.requests",
-            "rate()",
+            "rate(…)",
         ),
         ({"tokenEnv": "ACTIONS_ID_TOKEN_REQUEST_TOKEN"}, "metrics[0].tokenEnv", "of your own"),
         ({"userEnv": "A"}, "metrics[0]", "userEnv and passwordEnv together"),
-        ({"userEnv": "A", "passwordEnv": "B", "tokenEnv": "C"}, "metrics[0]", "not both"),
+        ({"userEnv": "A", "passwordEnv": "B", "tokenEnv": "C"}, "metrics[0]", "one way to log in"),
         ({"url": "prometheus:9090"}, "metrics[0].url", "an address"),
     ],
 )

@@ -20,6 +20,7 @@ QUESTION = Question(
     attempt=1,
     stable=Slot(name="blue", version="v1"),
     canary=Slot(name="green", version="v2"),
+    since=1_699_999_000.0,
     at=1_700_000_000.25,
 )
 DOWN = {VerdictReason.SOURCE_UNREACHABLE, VerdictReason.SOURCE_UNREADABLE, VerdictReason.SOURCE_EMPTY}

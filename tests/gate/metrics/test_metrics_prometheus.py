@@ -184,6 +184,7 @@ class TestPrometheus(SourceContract):
             attempt=1,
             stable=QUESTION.stable,
             canary=canary,
+            since=1.0,
             at=1.0,
         )
         _source(server.url).read(asked)
@@ -198,6 +199,7 @@ class TestPrometheus(SourceContract):
             attempt=1,
             stable=Slot(name="blue"),
             canary=QUESTION.canary,
+            since=1.0,
             at=1.0,
         )
         answer = _source(server.url).read(asked)
@@ -288,7 +290,9 @@ class TestOptions:
 
     def test_all_problems_come_at_once(self) -> None:
         found = self.problems(url="x", requests="up", errors="rate(x[5m])", user_env="U", timeout=0)
-        assert set(found) == {f"metrics[0]{end}" for end in ("", ".url", ".requests", ".errors", ".timeout")}
+        assert set(found) == {
+            f"metrics[0]{end}" for end in ("", ".url", ".queries.requests", ".queries.errors", ".timeout")
+        }
 
     def test_the_variables_that_hold_secrets_are_named(self) -> None:
         options = PrometheusOptions(url="x", requests="", errors="", user_env="U", password_env="P")

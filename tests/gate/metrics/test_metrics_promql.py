@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.metrics import promql
-from rampgate.rollout import Slot
+from gate.metrics.queries import Placeholder
 
 
 def _of(text: str, version: str, slot: str = "green") -> str:
-    return promql.read(text).of(Slot(name=slot, version=version))
+    return promql.read(text).of({Placeholder.VERSION: version, Placeholder.SLOT: slot})
 
 
 def _problems(text: str) -> list[str]:
@@ -97,7 +97,7 @@ def test_a_placeholder_stands_in_a_matchers_quotes_or_is_refused(text: str) -> N
 def test_an_unknown_placeholder_is_refused_with_the_nearest() -> None:
     (problem,) = _problems('n{version="{{versoin}}"}')
     assert "{{version}}" in problem
-    assert promql.Placeholder.VERSION in problem
+    assert Placeholder.VERSION in problem
 
 
 @pytest.mark.parametrize("text", ["", "  ", "sum(n)", 'sum(n{version="{version}"})', 'n{v="{{version}}"}' + " " * 4000])

@@ -1,0 +1,93 @@
+"""The configuration's part that is each source's own: its keys are made from the source's options, and read into them.
+
+Options named ``requests`` and ``errors`` stand under ``queries``; every other one stands beside it, in camel case.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, Discriminator, Tag, create_model
+from pydantic import Field as KeyField
+
+from gate.config.words import Address, Command, Duration, Line, Variable, one_of
+from gate.metrics import SOURCES, Options
+from gate.metrics.keys import As, Key
+
+_QUERIES = ("requests", "errors")
+_KINDS: Mapping[As, Any] = {
+    As.TEXT: Line,
+    As.ADDRESS: Address,
+    As.VARIABLE: Variable,
+    As.DURATION: Duration,
+    As.COMMAND: Command,
+    As.TEXT_BY_SLOT: dict[Line, Line | dict[Line, Line]],
+    As.VARIABLES: dict[Line, Variable],
+}
+
+
+def _kind(value: Any) -> str | None:
+    word = value.get("errors") if isinstance(value, dict) else None
+    return f"={word}" if isinstance(word, str) else None
+
+
+def metric(keys: type[BaseModel]) -> Any:
+    """The annotation of one metric: the keys of whichever source it names. ``keys`` is what all mappings have."""
+    made: Any = None
+    for name, options in SOURCES.items():
+        model: Any = _model(name, options, keys)
+        one = Annotated[model, Tag(f"={name}")]
+        made = one if made is None else made | one
+    return Annotated[made, Discriminator(_kind, custom_error_type="metric", custom_error_message="metric")]
+
+
+def _model(name: str, options: type[Options], keys: type[BaseModel]) -> type[BaseModel]:
+    hints = get_type_hints(options, include_extras=True)
+    beside: dict[str, Any] = {"errors": (Literal[name], KeyField(description=f"The source: {name}."))}
+    under: dict[str, Any] = {}
+    for one in _fields(options):
+        (under if one.name in _QUERIES else beside)[one.name] = _field(hints[one.name], one)
+    said = (options.__doc__ or "").partition("\n")[0]
+    if under:
+        inside = create_model(
+            f"{name.title()}Queries", __base__=keys, __doc__="What to ask, once for each arm.", **under
+        )
+        needed = all(one.is_required() for one in inside.model_fields.values())
+        text = (
+            KeyField(description="What to ask it.")
+            if needed
+            else KeyField(default=inside(), description="What to ask.")
+        )
+        beside["queries"] = (inside, text)
+    return create_model(f"{name.title()}Keys", __base__=keys, __doc__=said, **beside)
+
+
+def _fields(options: type[Options]) -> tuple[Field[Any], ...]:
+    found: tuple[Field[Any], ...] = fields(options)  # type: ignore[arg-type]
+    return found
+
+
+def _field(hint: Any, one: Field[Any]) -> tuple[Any, Any]:
+    """How pydantic reads an option, from what the option says of itself."""
+    plain, *said = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    key = next(each for each in said if isinstance(each, Key))
+    if key.kind is As.CHOICE:
+        reader: Any = Annotated[plain, *one_of(*plain)]
+    else:
+        reader = _KINDS[key.kind]
+    if one.default_factory is not MISSING:
+        return reader, KeyField(default_factory=one.default_factory, description=key.text)
+    if one.default is MISSING:
+        return reader, KeyField(description=key.text)
+    if one.default is None:
+        return reader | None, KeyField(default=None, description=key.text)
+    return reader, KeyField(default=one.default, description=key.text)
+
+
+def options_of(keys: BaseModel) -> Options:
+    """The source's options as the file gives them."""
+    name = str(keys.errors)  # type: ignore[attr-defined]
+    kind = SOURCES[name]
+    queries = getattr(keys, "queries", None)
+    given = {one.name: getattr(queries if one.name in _QUERIES else keys, one.name) for one in _fields(kind)}
+    return kind(**given)
