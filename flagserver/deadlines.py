@@ -22,10 +22,10 @@ log = structlog.get_logger("flagserver.deadlines")
 
 
 class Steward:
-    """A thread that never lets a deadline pass unheard. ``also`` is read again at every look at the store."""
+    """A thread that never lets a deadline pass unheard. ``also`` is done at every look at the store, too."""
 
     def __init__(
-        self, store: Store, live: Live, rollouts: Rollouts, listeners: hub.Hub, *, also: Callable[[], None]
+        self, store: Store, live: Live, rollouts: Rollouts, listeners: hub.Hub, *, also: tuple[Callable[[], None], ...]
     ) -> None:
         self._also = also
         self._store = store
@@ -57,7 +57,8 @@ class Steward:
         try:
             following = self._rollouts.settle()
             self._live.refresh()
-            self._also()
+            for one in self._also:
+                one()
         except StoreGoneError as error:
             if not self._gone:
                 log.error("store_gone", why=error.message)
@@ -77,8 +78,9 @@ class Steward:
             try:
                 pause = self.turn()
             except Exception:
-                # Nobody else applies deadlines: whatever went wrong, look again.
+                # Nobody else applies deadlines: whatever went wrong, look again, and serve no share that is over.
                 log.exception("turn_failed")
+                self._live.narrow()
                 pause = PULSE
             if not self._ending:
                 self._wake.wait(pause)

@@ -60,9 +60,10 @@ def assemble(settings: Settings, *, clock: Callable[[], float] | None = None) ->
     live = Live(store, listeners)
     rollouts = Rollouts(store, live, listeners)
     keyring = Keyring(store, settings.admin_key)
-    steward = Steward(store, live, rollouts, listeners, also=keyring.refresh)
+    counting = Counting(store)
+    steward = Steward(store, live, rollouts, listeners, also=(keyring.refresh, counting.forget_old))
     return Services(
         settings=settings, store=store, hub=listeners, live=live, keyring=keyring, rollouts=rollouts,
         flags=Flags(store, live),
-        counting=Counting(store), steward=steward, meters=meters,
+        counting=counting, steward=steward, meters=meters,
     )  # fmt: skip

