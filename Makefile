@@ -40,7 +40,12 @@ test-real: $(READY) ## Tests against real programs: Prometheus, nginx, HAProxy, 
 	@scripts/real-programs
 	@$(BIN)/pytest -q tests/real tests/container
 
-bench: $(READY) ## Measure what the README claims, as ratios in one run
+build/bench/.ready: bench/requirements.txt bench/peers/install.py $(READY)
+	@echo "Setting up build/bench: the SDKs that ours is measured against"
+	@$(BIN)/python bench/peers/install.py
+	@touch $@
+
+bench: build/bench/.ready ## Measure what the README claims, as ratios in one run
 	@set -e; for file in bench/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
 
 docs: $(READY) ## Write the pages that are made from the code

@@ -10,7 +10,7 @@ from tests.house.tree import ROOT
 LOCKS = {"requirements-gate.txt": ("gate",), "requirements-server.txt": ("server", "postgres")}
 """What each image installs: its lock, and the extras that it stands for."""
 
-BESIDES = ("requirements-dev.txt", "requirements-build.txt")
+BESIDES = ("requirements-dev.txt", "requirements-build.txt", "bench/requirements.txt")
 
 
 def pins(lock: str) -> dict[str, str]:
