@@ -11,7 +11,8 @@ from flagserver.errors import ConflictError, InvalidError
 from flagserver.store.flags import FlagRecord, Kind
 from flagserver.store.rollouts import RolloutRecord
 from rampgate.machine.state import NOT_RESUMABLE, Phase
-from rampgate.plan import FlagKind, Problem, Supersede, problems
+from rampgate.plan import FlagKind, Supersede, problems
+from rampgate.problem import Problem
 from rampgate.rollout import NewRollout, Slot, Slots
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -9,7 +9,7 @@ FlagServerError
 from collections.abc import Mapping
 from typing import Any
 
-from rampgate.plan import Problem
+from rampgate.problem import Problem
 
 
 class FlagServerError(Exception):

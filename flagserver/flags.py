@@ -12,7 +12,7 @@ from flagserver.store import Store, Tx, flags, keys, rollouts
 from flagserver.store.flags import FlagRecord, Kind
 from flagserver.store.rollouts import RolloutRecord
 from rampgate.flags import read, write_flag
-from rampgate.plan import Problem
+from rampgate.problem import Problem
 from rampgate.rollout import Slot, Slots
 
 

@@ -17,7 +17,8 @@ from rampgate.evaluation import CompiledFlag, compile_flag
 from rampgate.flags import read
 from rampgate.machine import handle, share
 from rampgate.machine.state import Deadline
-from rampgate.plan import WHOLE, Problem
+from rampgate.plan import WHOLE
+from rampgate.problem import Problem
 
 HEARTBEAT = 15.0
 """Seconds between heartbeats where no rollout asks for more."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from flagserver.errors import SettingsError
-from rampgate.plan import Problem
+from rampgate.problem import Problem
 
 PREFIX = "FLAGSERVER_"
 Word = TypeVar("Word", bound=StrEnum)

@@ -10,7 +10,7 @@ from flagserver.store import Store, rollouts
 from flagserver.store import telemetry as counts_store
 from flagserver.store.telemetry import NO_BOUND, Count
 from rampgate.evidence import Counters
-from rampgate.plan import Problem
+from rampgate.problem import Problem
 from rampgate.rollout import Telemetry
 from rampgate.wire import STRICT
 

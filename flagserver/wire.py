@@ -14,7 +14,8 @@ from pydantic_core import from_json, to_json
 from flagserver.errors import InvalidError
 from rampgate.machine.events import Event
 from rampgate.machine.state import Action, Because, Refusal, State
-from rampgate.plan import Problem, RolloutPlan
+from rampgate.plan import RolloutPlan
+from rampgate.problem import Problem
 from rampgate.rollout import Answer, Entry, NewRollout, Posted, Rollout, Telemetry
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from flagserver.rollouts import Rollouts
 from flagserver.services import Services
 from flagserver.store.rollouts import Wanted
 from flagserver.views.route import Call, Reply, Route, Served, reply_with
-from rampgate.plan import Problem
+from rampgate.problem import Problem
 from rampgate.rollout import Posted, Rollout
 
 LONGEST_WAIT = 30.0
