@@ -26,7 +26,7 @@ from gate.flagserver_api import FlagServer
 from gate.github.no_github import NoGitHub
 from gate.github.port import GitHub
 from gate.inputs import Inputs, OnCancel, Runner
-from gate.release import Gate, Release, release
+from gate.release import Gate, Release, is_left_alone, release
 from gate.report import page, result
 from gate.report.result import Decision
 from gate.runner_files import Level, RunnerFiles, annotation, mask
@@ -34,6 +34,7 @@ from gate.telling import Audience, Telling
 from gate.world import RealClock, Surroundings, hands
 from rampgate.evidence import Look
 from rampgate.machine.events import Cancelled, Judged
+from rampgate.machine.state import Phase
 from rampgate.rollout import Entry, Rollout
 
 
@@ -302,8 +303,10 @@ def _comment(runner: Runner, activity: ObeyComment) -> Comment:
 
 
 def _do_what_is_left(step: Step, reply: Reply) -> None:
-    for rollout_id in reply.needs_driver:
-        _finish(step, rollout_id)
+    undone = {one.rollout.id for one in reply.results if one.rollout.state.phase is Phase.REVERTING}
+    for rollout_id in dict.fromkeys((*reply.needs_driver, *sorted(undone))):
+        if is_left_alone(step.server, rollout_id, RealClock()):
+            _finish(step, rollout_id)
 
 
 def sweep(step: Step) -> Exit:

@@ -235,8 +235,16 @@ class Driver:
             self.looks.append(event.look)
             if judged is not None:
                 self.judge = judged
+            self._await_settling(event.look.step)
         elif answer.refusal.refused is Refused.STALE:
             self.next_tick = self.world.clock.monotonic()
+
+    def _await_settling(self, step: int) -> None:
+        """On a new step the next look comes when its traffic begins to count: one just before would be lost."""
+        state = self.rollout.state
+        if state.phase is Phase.PROGRESSING and state.step != step:
+            settled_at = state.entered_at + self.rollout.plan.poll
+            self.next_tick = self.heard_at + max(0.0, settled_at - self.rollout.now)
 
     def _look_after(self) -> None:
         """Everybody is on the new version and the old one is warm: see that the new one stays up."""

@@ -9,7 +9,7 @@ from gate.drive import Clock, Driver, Report, World
 from gate.errors import FlagServerRefusedError, StableNotUpError
 from gate.flagserver_api import FlagServer
 from gate.world import Hands
-from rampgate.machine.state import NOT_RESUMABLE, Phase
+from rampgate.machine.state import NOT_RESUMABLE, Deadline, Phase
 from rampgate.plan import FlagKind, Supersede
 from rampgate.rollout import NewRollout, Rollout, Slot
 
@@ -82,6 +82,22 @@ def _came_late(rollout: Rollout) -> bool:
 def _resumable(rollout: Rollout) -> bool:
     state = rollout.state
     return state.phase in (Phase.REVERTED, Phase.FAILED) and state.reason not in NOT_RESUMABLE
+
+
+def is_left_alone(server: FlagServer, rollout_id: str, clock: Clock) -> bool:
+    """Whether something is left to do for a rollout and nobody does it.
+
+    Where somebody holds the lease, waits for a sign of life, until the lease has lapsed at the latest.
+    """
+    rollout = server.rollout(rollout_id)
+    due = rollout.state.deadlines.get(Deadline.LEASE)
+    until = clock.monotonic() + 2 * rollout.plan.lease
+    while rollout.state.actions and not rollout.state.needs_hands:
+        if rollout.state.deadlines.get(Deadline.LEASE) != due or clock.monotonic() > until:
+            return False
+        # A renewed lease is no new revision, so the wait is short.
+        rollout = server.rollout(rollout_id, after=rollout.state.revision, wait=min(1.0, rollout.plan.poll))
+    return rollout.state.needs_hands
 
 
 def ask(gate: Gate, config: Config, wanted: Release) -> Rollout:

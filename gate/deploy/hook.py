@@ -21,6 +21,8 @@ from gate.deploy.output import TAIL, Stream
 from gate.foreign import Secrets
 
 SLICE = 0.05
+HURRIED = 2.0
+"""Seconds that a hook has for its end when the gate itself is told to end: its own kill is seconds away."""
 MOST_BYTES = 256 << 20
 """Output at which a hook is ended: it would fill the disk."""
 
@@ -99,7 +101,7 @@ def run_hook(
         try:
             ending = _watch(process, streams, workplace.every, begun + seconds, keep_going)
         except BaseException:
-            end(process, workplace.grace)
+            end(process, min(workplace.grace, HURRIED))
             raise
         if ending is not Ending.EXITED:
             end(process, workplace.grace)
