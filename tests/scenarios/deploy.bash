@@ -1,0 +1,59 @@
+# A deploy hook whose machine room is a file: a line for everything that happened there, in order.
+# A line with an older fence than one before it is void, so a hook that outlived its gate changes nothing.
+# The files hold-ensure and hold-retire keep a hook at work, stubborn makes it deaf to SIGTERM, spill shows what it knows.
+set -u
+
+note() {
+  printf '%s %s %s %s %s\n' "$EPOCHREALTIME" "$1" "$RAMPGATE_SLOT" "$RAMPGATE_VERSION" "$RAMPGATE_FENCE" >>log
+}
+
+look() {
+  running='' highest=0
+  while read -r _ what slot version fence; do
+    ((fence < highest)) && continue
+    highest=$fence
+    [[ $slot == "$RAMPGATE_SLOT" ]] || continue
+    case $what in
+      begin) [[ $version == "$running" ]] || running='' ;;
+      up) running=$version ;;
+      down) running='' ;;
+    esac
+  done <log
+}
+
+hold_on() {
+  while [[ -e hold-$RAMPGATE_ACTION ]]; do sleep 0.02; done
+}
+
+still_mine() {
+  look
+  ((RAMPGATE_FENCE < highest)) || return 0
+  echo "fence $RAMPGATE_FENCE is older than $highest: another gate has taken over"
+  exit 2
+}
+
+[[ -e spill ]] && export -p >>environ
+[[ -e stubborn ]] && trap '' TERM
+case $RAMPGATE_ACTION in
+  status)
+    look
+    [[ -n $running ]] || exit 1
+    echo "$running"
+    ;;
+  ensure)
+    still_mine
+    [[ $running == "$RAMPGATE_VERSION" ]] && exit 0
+    note begin
+    hold_on
+    still_mine
+    note up
+    ;;
+  retire)
+    still_mine
+    note leave
+    hold_on
+    still_mine
+    note down
+    ;;
+  *) exit 2 ;;
+esac

@@ -1,0 +1,103 @@
+"""The nursery of mortal gates, as a test sees it: start one, find its process, wait for its end."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.scenarios.mortal_gate import Job, line_of
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 90.0
+"""Seconds. Only a fault takes so long."""
+
+
+@dataclass
+class Living:
+    """One gate's process: its id, and its exit code once it has ended (-9: killed)."""
+
+    job: Job
+    born: "Future[int]" = field(default_factory=Future)
+    died: "Future[int]" = field(default_factory=Future)
+
+    def pid(self) -> int:
+        return self.born.result(PATIENCE)
+
+    def code(self) -> int:
+        """Wait for its end; its exit code."""
+        return self.died.result(PATIENCE)
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid(), number)
+
+    def calls(self) -> list[dict[str, Any]]:
+        """What it has called so far, as it wrote it down."""
+        return [json.loads(line) for line in Path(self.job.journal).read_text().splitlines()]
+
+    def log(self) -> str:
+        return Path(f"{self.job.journal}.log").read_text()
+
+
+class Gates:
+    """Starts gates by forking them off one process that has everything loaded."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "tests.scenarios.mortal_gate"]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._living: dict[int, Living] = {}
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for one in self._living.values():
+            if one.born.done() and not one.died.done():
+                with suppress(ProcessLookupError):
+                    one.signal(signal.SIGKILL)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._thread.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def start(self, job: Job) -> Living:
+        living = Living(job)
+        with self._lock:
+            number = next(self._numbers)
+            self._living[number] = living
+            assert self._process.stdin is not None
+            self._process.stdin.write(line_of(number, job))
+            self._process.stdin.flush()
+        return living
+
+    def run(self, job: Job) -> Living:
+        """Start a gate and wait for its end."""
+        living = self.start(job)
+        living.code()
+        return living
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            said = json.loads(line)
+            living = self._living[said["number"]]
+            if "pid" in said:
+                living.born.set_result(said["pid"])
+            else:
+                living.died.set_result(said["code"])

@@ -1,0 +1,156 @@
+"""A gate is killed (SIGKILL) at each of its outside calls and run again, for real: processes, HTTP, a database file.
+
+Each kill is a rollout of its own flag; many run side by side on one flag server. Half of the gates are run again at
+once, the others only after their lease has lapsed.
+"""
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gate.flagserver_api import FlagServer as Api
+from rampgate.machine.state import Deadline, Phase, Reason
+from rampgate.rollout import Rollout
+from tests.flagserver.process import FlagServer
+from tests.scenarios.gates import Gates
+from tests.scenarios.mortal_gate import Job
+from tests.scenarios.room import COMMAND, Room, check_users, check_widening
+from tests.scenarios.users import FAILS
+
+SIDE_BY_SIDE = 8
+RUNS = 10
+"""How often a gate is run again at most: on a busy machine a lease may lapse, which is no fault."""
+
+TINY: dict[str, Any] = {
+    "environment": "production",
+    "deploy": {"command": COMMAND},
+    "metrics": [{"errors": "flagserver"}],
+    "steps": [{"share": 50, "bake": "0s"}, {"share": 100, "bake": "0s"}],
+    "minPolls": 1,
+    "poll": "300ms",
+    "lease": "1s",
+    "staleAfter": "1s",
+    "heartbeat": "300ms",
+    "scaleDownDelay": "2s",
+}
+PATIENT = {"lease": "5s", "staleAfter": "5s", "scaleDownDelay": "10s"}
+"""For the third run and later, on a machine that is too busy for leases of a second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """A flag server, and where gates come from."""
+
+    server: FlagServer
+    gates: Gates
+    folder: Path
+    key: str
+
+    def api(self) -> Api:
+        return Api(self.server.url, self.key, timeout=30.0)
+
+    def job(self, flag: str, fails: float, dies_at: "Call | None" = None) -> tuple[Job, Room]:
+        room = Room(self.folder / flag)
+        job = Job(
+            url=self.server.url,
+            key=self.key,
+            document={**TINY, "flag": flag},
+            folder=str(room.folder),
+            journal=str(self.folder / f"{flag}.journal"),
+            fails=fails,
+            dies_at=dies_at,
+        )
+        return job, room
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with FlagServer(tmp_path, log_level="warning") as server, Gates() as gates:
+        yield World(server=server, gates=gates, folder=tmp_path, key=server.key("operator"))
+
+
+def found(api: Api, flag: str) -> Rollout | None:
+    return next(iter(api.find(flag=flag)), None)
+
+
+def await_lapse(api: Api, flag: str) -> None:
+    """Until nobody has the lease, and nobody is waited for to take it; the share has not risen meanwhile."""
+    rollout = found(api, flag)
+    if rollout is None:
+        return
+    share = rollout.share
+    while Deadline.LEASE in rollout.state.deadlines:
+        rollout = api.rollout(rollout.id, after=rollout.state.revision, wait=5.0)
+        assert rollout.share <= share, "it widened with nobody there"
+    assert rollout.share in (0, 100_000)
+    assert rollout.share == 0 or rollout.state.phase in (Phase.PROMOTED, Phase.COMPLETING)
+
+
+Call = tuple[str, str, int]
+
+
+def killed_and_run_again(world: World, call: Call, number: int, fails: float) -> bool:
+    """One gate's story; whether it came to the call that was to kill it."""
+    api, flag = world.api(), f"shop-{number}"
+    job, room = world.job(flag, fails, call)
+    first = world.gates.run(job)
+    died = bool(first.calls()[-1]["dies"])
+    assert (first.code() == -signal.SIGKILL) == died, first.log()
+    if died and number % 2:
+        await_lapse(api, flag)
+    before = ["attempt 1"]
+    rollout = found(api, flag)
+    while not ended(rollout, fails):
+        assert len(before) <= RUNS, f"{flag} does not end: {rollout}"
+        holder = f"attempt {len(before) + 1}"
+        document = {**job.document, **(PATIENT if len(before) > 2 else {})}
+        again = replace(job, holder=holder, replaces=tuple(before), dies_at=None, document=document)
+        world.gates.run(again)
+        before.append(holder)
+        rollout = found(api, flag)
+    assert rollout is not None
+    entries = api.entries(rollout.id)
+    check_users(entries, room, 1.0)
+    check_widening(entries)
+    slots = api.slots("production", flag)
+    assert slots is not None
+    assert room.running == {slots.stable.name: slots.stable.version}, f"{flag}: what runs is not what is recorded"
+    return died
+
+
+def ended(rollout: Rollout | None, fails: float) -> bool:
+    """Whether it ended as it should; what ended for want of a gate is run again."""
+    if rollout is None or not rollout.state.phase.is_final or rollout.state.actions:
+        return False
+    if rollout.state.reason is Reason.GATE_LOST:
+        assert rollout.state.phase in (Phase.REVERTED, Phase.FAILED)
+        return False
+    if fails > FAILS:
+        assert (rollout.state.phase, rollout.state.reason) == (Phase.REVERTED, Reason.REGRESSED)
+    else:
+        assert rollout.state.phase is Phase.PROMOTED
+    return True
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("fails", [FAILS, 0.3], ids=["healthy", "broken"])
+def test_killed_at_every_call_and_run_again_it_ends_rightly(world: World, fails: float, when: str) -> None:
+    calm, _ = world.job("calm", fails)
+    unharmed = world.gates.run(calm)
+    assert unharmed.code() == 0, unharmed.log()
+    calls: list[Call] = [tuple(one["call"]) for one in unharmed.calls() if one["call"][0] == when]
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as stories:
+        numbers = range(len(calls))
+        died = list(stories.map(lambda number: killed_and_run_again(world, calls[number], number, fails), numbers))
+
+    # A busy gate makes fewer calls of a kind than a calm one; but each kind has been somebody's last.
+    assert all(done for (_, _, nth), done in zip(calls, died, strict=True) if nth == 1)
