@@ -74,7 +74,7 @@ class GitHubRunner:
             "GITHUB_RUN_ATTEMPT": "1",
             "GITHUB_RUN_ID": "1",
             "GITHUB_SERVER_URL": "https://github.com",
-            "GITHUB_SHA": "0" * 40,
+            "GITHUB_SHA": "1" * 40,
             "GITHUB_TRIGGERING_ACTOR": "octocat",
             "GITHUB_WORKSPACE": "/github/workspace",
             "RUNNER_OS": "Linux",
