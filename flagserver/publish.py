@@ -188,4 +188,5 @@ def _entry(record: RolloutRecord) -> dict[str, Any] | None:
         "staleAfter": record.plan.stale_after,
         "poll": record.plan.poll,
         "heartbeat": record.plan.heartbeat,
+        **({"hashKey": record.hash_key} if record.hash_key else {}),
     }

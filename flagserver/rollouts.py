@@ -205,7 +205,7 @@ class Rollouts:
             id=rollout_id, key=new.key, plan=new.plan, version=new.version, canary=start.slots.idle,
             stable=start.slots.stable, state=transition.state, by=new.by, created_at=tx.now, attempt_at=tx.now,
             updated_at=tx.now, sha=new.sha, repository=new.repository, pull_request=new.pull_request,
-            run_url=new.run_url, config=new.config,
+            run_url=new.run_url, config=new.config, hash_key=secrets.token_hex(16),
         )  # fmt: skip
         rollouts.insert(tx, record)
         rollouts.append(tx, record, [(event, transition)], actor=actor, clock=CLOCK)

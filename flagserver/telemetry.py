@@ -1,14 +1,18 @@
 """What apps counted: batches, each applied once and committed before it is answered, and a rollout's totals."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from base64 import b64decode
+from binascii import Error as NoBase64Error
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
 
 from flagserver.errors import InvalidError, NotFoundError
 from flagserver.store import Store, rollouts
 from flagserver.store import telemetry as counts_store
+from flagserver.store import users as users_store
 from flagserver.store.telemetry import NO_BOUND, Count
+from flagserver.store.users import HASH, HIGHEST_RANK, MOST_AFFECTED, REGISTERS, Seen
 from rampgate.evidence import Counters
 from rampgate.problem import Problem
 from rampgate.rollout import Telemetry
@@ -19,7 +23,7 @@ MOST = 2**53
 KEPT = 61 * 86_400.0
 """Seconds for which counts are kept: longer than the longest rollout."""
 
-_NOTHING = Counters(requests=0, errors=0)
+_NOTHING = Counters(requests=0, errors=0, active_users=0, affected_users=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,20 @@ class Latency:
 
     bounds: tuple[float, ...]
     counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Users:
+    """Who they were, hashed under the rollout's ``hashKey``; both in base64, big-endian.
+
+    ``active``: raised registers of a HyperLogLog sketch, 16 bits each (``number << 4 | rank``). ``affected``: 64-bit
+    hashes of users with errors; ``None``: too many.
+    """
+
+    __pydantic_config__ = STRICT
+
+    active: str
+    affected: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +64,7 @@ class Increment:
     errors: int = 0
     exposures: int = 0
     latency_ms: Latency | None = None
+    users: Users | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +107,13 @@ class Counting:
                 return False
             known = counts_store.known_flags(tx, environment, (one.flag for one in batch.counts))
             of_flag = counts_store.known_rollouts(tx, environment, (one.rollout or "" for one in batch.counts))
-            counts_store.add(
-                tx,
-                environment,
-                [
-                    _count(one)
-                    for one in batch.counts
-                    if one.flag in known and (one.rollout is None or of_flag.get(one.rollout) == one.flag)
-                ],
-            )
+            counted = [
+                one
+                for one in batch.counts
+                if one.flag in known and (one.rollout is None or of_flag.get(one.rollout) == one.flag)
+            ]
+            counts_store.add(tx, environment, [_count(one) for one in counted])
+            users_store.add(tx, environment, [_seen(one) for one in counted if one.rollout and _has_users(one)])
         return True
 
     def forget_old(self) -> None:
@@ -110,6 +127,7 @@ class Counting:
             return
         with self._store.write() as tx:
             counts_store.forget(tx, now - KEPT)
+            users_store.forget(tx, now - KEPT)
         self._forget_at = now + 3600.0
 
     def of_rollout(self, rollout_id: str) -> Telemetry:
@@ -123,11 +141,12 @@ class Counting:
             if record is None:
                 raise NotFoundError(f"There is no rollout {rollout_id}.", code="rollout_not_found")
             totals = counts_store.totals(tx, rollout_id, record.state.attempt)
+            users = users_store.totals(tx, rollout_id, record.state.attempt)
             dropped = counts_store.dropped_since(tx, record.plan.environment, record.attempt_at)
         return Telemetry(
             at=self._store.now(),
-            stable=totals.get(record.stable.name, _NOTHING),
-            canary=totals.get(record.canary.name, _NOTHING),
+            stable=_counters(totals, users, record.stable.name),
+            canary=_counters(totals, users, record.canary.name),
             dropped=dropped,
         )
 
@@ -139,6 +158,28 @@ def _count(one: Increment) -> Count:
         flag=one.flag, rollout=one.rollout or "", attempt=one.attempt or 0, variant=one.variant,
         requests=one.requests, errors=one.errors, exposures=one.exposures, within_ms=within,
     )  # fmt: skip
+
+
+def _has_users(one: Increment) -> bool:
+    return one.requests > 0 or one.users is not None
+
+
+def _seen(one: Increment) -> Seen:
+    users = one.users
+    return Seen(
+        flag=one.flag, rollout=one.rollout or "", attempt=one.attempt or 0, variant=one.variant,
+        active=None if users is None else _bytes(users.active),
+        affected=None if users is None or users.affected is None else _bytes(users.affected),
+    )  # fmt: skip
+
+
+def _counters(totals: Mapping[str, Counters], users: Mapping[str, tuple[int, int] | None], variant: str) -> Counters:
+    """One arm's counts. Its users are absent where a client could not say who they were; never too few."""
+    counters = totals.get(variant)
+    if counters is None or (counters.requests == 0 and variant not in users):
+        return _NOTHING
+    found = users.get(variant)
+    return counters if found is None else replace(counters, active_users=found[0], affected_users=found[1])
 
 
 def _problems(batch: Batch) -> Iterator[Problem]:
@@ -165,6 +206,8 @@ def _increment_problems(path: str, one: Increment) -> Iterator[Problem]:
         yield Problem(f"{path}.attempt", str(one.attempt), "an attempt with a rollout, and neither without the other")
     if one.attempt is not None and not 0 < one.attempt < 2**31:
         yield Problem(f"{path}.attempt", str(one.attempt), "at least 1")
+    if one.users is not None:
+        yield from _users_problems(f"{path}.users", one.users)
     latency = one.latency_ms
     if latency is None:
         return
@@ -175,3 +218,21 @@ def _increment_problems(path: str, one: Increment) -> Iterator[Problem]:
         yield Problem(f"{path}.latency_ms.bounds", str(latency.bounds)[:80], "rising milliseconds above 0")
     if any(not 0 <= count <= MOST for count in latency.counts):
         yield Problem(f"{path}.latency_ms.counts", str(latency.counts)[:80], "at least 0 each")
+
+
+def _users_problems(path: str, users: Users) -> Iterator[Problem]:
+    """Sketches and hashes that cannot be read, or could only fill the database."""
+    active, affected = _bytes(users.active), _bytes(users.affected or "")
+    most = 2 * REGISTERS * HIGHEST_RANK
+    if active is None or len(active) % 2 or len(active) > most or not all(low & 15 for low in active[1::2]):
+        yield Problem(f"{path}.active", users.active[:40], f"some of {REGISTERS} registers, 16 bits each, in base64")
+    if affected is None or len(affected) % HASH or len(affected) > HASH * (MOST_AFFECTED + 1):
+        shown = (users.affected or "")[:40]
+        yield Problem(f"{path}.affected", shown, f"hashes of 64 bits in base64, at most {MOST_AFFECTED}")
+
+
+def _bytes(text: str) -> bytes | None:
+    try:
+        return b64decode(text, validate=True)
+    except (NoBase64Error, ValueError):
+        return None

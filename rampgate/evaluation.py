@@ -63,9 +63,32 @@ class Resolution:
     metadata: Mapping[str, MetadataValue] = field(default_factory=lambda: NO_METADATA)
 
 
+T = TypeVar("T")
 Resolve = Callable[[Mapping[str, object], float | None], Resolution]
 ValueFor = Callable[[str], object]
 VariantFor = Callable[[str], str | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Cut:
+    """The answers of a flag that looks at nothing but the targeting key: one for each stretch of the hash space.
+
+    ``bounds`` has the first hash beyond each stretch; a flag that says the same to everybody has one answer alone.
+    """
+
+    salt: str
+    needs_key: bool
+    bounds: tuple[int, ...]
+    answers: tuple[Resolution, ...]
+
+    def pick(self, make: Callable[[Resolution], T]) -> Callable[[str], T | None]:
+        """A function from a targeting key to what ``make`` made of its answer; ``None`` for a key that must be asked
+        by ``CompiledFlag.evaluate``. It holds nothing but what it needs: an app may have thousands of flags."""
+        made = [make(answer) for answer in self.answers]
+        if not self.bounds:
+            only = made[0]
+            return lambda _key: only
+        return _by_hash(self.salt, self.needs_key, self.bounds, made, _nobody)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True, repr=False)
@@ -75,6 +98,7 @@ class CompiledFlag:
     ``value_for(targeting_key)`` and ``variant_for(targeting_key)`` are the fast path: functions that give what
     ``evaluate({"targetingKey": targeting_key})`` would, ``None`` where the app's own default counts. For a fixed
     flag they cost a call, for a rollout a hash and a comparison. Callers may keep them, but not across snapshots.
+    ``cut`` is there where the targeting key alone decides.
     """
 
     key: str
@@ -83,6 +107,7 @@ class CompiledFlag:
     type: ValueType | None
     value_for: ValueFor
     variant_for: VariantFor
+    cut: Cut | None
     _resolve: "Resolve"
 
     def evaluate(self, context: Mapping[str, object], now: float | None = None) -> Resolution:
@@ -102,7 +127,7 @@ def compile_flag(flag: Flag, set_metadata: Mapping[str, MetadataValue] = NO_META
     answer with an error code, as in flagd.
     """
     resolver = _Resolver(flag, MappingProxyType({**set_metadata, **flag.metadata}))
-    resolve, value_for, variant_for = _paths(flag, resolver)
+    resolve, value_for, variant_for, cut = _paths(flag, resolver)
     types = {value_type(value) for value in flag.variants.values()}
     return CompiledFlag(
         key=flag.key,
@@ -111,6 +136,7 @@ def compile_flag(flag: Flag, set_metadata: Mapping[str, MetadataValue] = NO_META
         type=types.pop() if len(types) == 1 else None,
         value_for=value_for,
         variant_for=variant_for,
+        cut=cut,
         _resolve=resolve,
     )
 
@@ -199,8 +225,8 @@ def _nothing(_data: object, _now: float) -> object:
     return None
 
 
-def _paths(flag: Flag, resolver: _Resolver) -> tuple[Resolve, ValueFor, VariantFor]:
-    """The three ways to ask a flag, each as short as its targeting allows."""
+def _paths(flag: Flag, resolver: _Resolver) -> tuple[Resolve, ValueFor, VariantFor, Cut | None]:
+    """The ways to ask a flag, each as short as its targeting allows."""
 
     def slow(targeting_key: str) -> Resolution:
         return resolver({"targetingKey": targeting_key}, None)
@@ -208,68 +234,77 @@ def _paths(flag: Flag, resolver: _Resolver) -> tuple[Resolve, ValueFor, VariantF
     if resolver.fixed:
         answer = slow("")
         value, variant = answer.value, answer.variant
+        cut = Cut("", False, (), (answer,))
         if _is_object(value):
-            return resolver, lambda _key: copied(value), lambda _key: variant
-        return lambda _context, _now: answer, lambda _key: value, lambda _key: variant
+            return resolver, lambda _key: copied(value), lambda _key: variant, cut
+        return lambda _context, _now: answer, lambda _key: value, lambda _key: variant, cut
     split = user_split(flag.targeting, flag.key, flag.evaluators)
     if split is None:
-        return resolver, lambda key: slow(key).value, lambda key: slow(key).variant
-    answers = [resolver.answer(result) for result in split.results]
-    owners = _owners(split)
-    variant_for = _by_hash(split, owners, [answer.variant for answer in answers], lambda key: slow(key).variant)
-    if any(_is_object(answer.value) for answer in answers):
-        return resolver, lambda key: slow(key).value, variant_for
-    value_for = _by_hash(split, owners, [answer.value for answer in answers], lambda key: slow(key).value)
-    answer_for = _by_hash(split, owners, answers, slow)
+        return resolver, lambda key: slow(key).value, lambda key: slow(key).variant, None
+    cut = _cut(split, [resolver.answer(result) for result in split.results])
+    found, salt, needs_key, bounds = cut.answers, cut.salt, cut.needs_key, cut.bounds
+    variants = [answer.variant for answer in found]
+    variant_for = _by_hash(salt, needs_key, bounds, variants, lambda key: slow(key).variant)
+    if any(_is_object(answer.value) for answer in found):
+        return resolver, lambda key: slow(key).value, variant_for, cut
+    values = [answer.value for answer in found]
+    value_for = _by_hash(salt, needs_key, bounds, values, lambda key: slow(key).value)
+    answer_for = _by_hash(salt, needs_key, bounds, found, slow)
 
     def resolve(context: Mapping[str, object], now: float | None) -> Resolution:
         if isinstance(context, dict) and isinstance(key := context.get("targetingKey"), str):
             return answer_for(key)
         return resolver(context, now)
 
-    return resolve, value_for, variant_for
+    return resolve, value_for, variant_for, cut
 
 
-def _owners(split: UserSplit) -> list[tuple[int, int]]:
-    """The entries that own any hash at all, each with its bound."""
+def _cut(split: UserSplit, answers: Sequence[Resolution]) -> Cut:
+    """The split without the entries that own no hash at all."""
     edges = pairwise((0, *split.cut.bounds))
-    return [(number, high) for number, (low, high) in enumerate(edges) if low < high]
+    owners = [(number, high) for number, (low, high) in enumerate(edges) if low < high]
+    bounds = tuple(bound for _, bound in owners)
+    return Cut(split.salt, split.needs_key, bounds, tuple(answers[number] for number, _ in owners))
 
 
-T = TypeVar("T")
+def _nobody(_key: str) -> None:
+    return None
 
 
 def _by_hash(
-    split: UserSplit, owners: Sequence[tuple[int, int]], outcomes: Sequence[T], otherwise: Callable[[str], T]
+    salt: str, needs_key: bool, bounds: Sequence[int], owned: Sequence[T], otherwise: Callable[[str], T]
 ) -> Callable[[str], T]:
     """The fast path of a rollout: everything precomputed, one hash, one comparison.
 
-    Written as closures over plain names, because each attribute or call in here would be felt in every lookup.
+    What a lookup needs stands in defaults, not in attributes or cells: those are slower, and twice as large.
     Only ASCII goes to the hash as text: see ``hash_of`` for what else could happen. ``otherwise`` answers for keys
     that are empty where one is needed, or are no text.
     """
-    salt, needs_key, hashed = split.salt, split.needs_key, mmh3.hash
-    bounds = [bound for _, bound in owners]
-    owned = [outcomes[number] for number, _ in owners]
-    bound, first, second = bounds[0], owned[0], owned[-1]
 
-    def pick(targeting_key: str) -> T:
+    def pick(
+        key: str, needs_key: bool = needs_key, salt: str = salt, hashed: Callable[..., int] = mmh3.hash,
+        bound: int = bounds[0], first: T = owned[0], second: T = owned[-1],
+        otherwise: Callable[[str], T] = otherwise,
+    ) -> T:  # fmt: skip
         try:
-            if needs_key and not targeting_key:
-                return otherwise(targeting_key)
-            if targeting_key.isascii():
-                return first if hashed(salt + targeting_key, 0, False) < bound else second
-            return first if hash_of(salt + targeting_key) < bound else second
+            if needs_key and not key:
+                return otherwise(key)
+            if key.isascii():
+                return first if hashed(salt + key, 0, False) < bound else second
+            return first if hash_of(salt + key) < bound else second
         except Exception:
-            return otherwise(targeting_key)
+            return otherwise(key)
 
-    def pick_of_many(targeting_key: str) -> T:
+    def pick_of_many(
+        key: str, needs_key: bool = needs_key, salt: str = salt, bounds: Sequence[int] = bounds,
+        owned: Sequence[T] = owned, otherwise: Callable[[str], T] = otherwise,
+    ) -> T:  # fmt: skip
         try:
-            if needs_key and not targeting_key:
-                return otherwise(targeting_key)
-            return owned[bisect_right(bounds, hash_of(salt + targeting_key))]
+            if needs_key and not key:
+                return otherwise(key)
+            return owned[bisect_right(bounds, hash_of(salt + key))]
         except Exception:
-            return otherwise(targeting_key)
+            return otherwise(key)
 
     return pick if len(owned) <= 2 and salt.isascii() else pick_of_many
 

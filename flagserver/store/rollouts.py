@@ -18,7 +18,8 @@ from rampgate.rollout import Entry, Rollout, Slot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutRecord:
-    """One rollout's row. ``attempt_at`` is when its attempt began; ``number`` orders rollouts by age."""
+    """One rollout's row. ``attempt_at`` is when its attempt began; ``number`` orders rollouts by age;
+    ``hash_key`` hides users in what clients report of them."""
 
     id: str
     number: int = 0
@@ -39,6 +40,7 @@ class RolloutRecord:
     config: Mapping[str, Any] = field(default_factory=dict)
     superseded_by: str | None = None
     refuses_version: bool = False
+    hash_key: str | None = field(default=None, repr=False)
 
     def rollout(self, now: float, state: State | None = None) -> Rollout:
         """The rollout as the wire shows it, in this state or its own."""
@@ -237,6 +239,7 @@ def _values(record: RolloutRecord) -> dict[str, Any]:
         "attempt_at": record.attempt_at,
         "updated_at": record.updated_at,
         "superseded_by": record.superseded_by,
+        "hash_key": record.hash_key,
     }
 
 
@@ -261,7 +264,7 @@ def _record(row: sa.Row[Any]) -> RolloutRecord:
         state=wire.STATE.validate_json(row.state), by=row.asked_by, created_at=row.created_at,
         attempt_at=row.attempt_at, updated_at=row.updated_at, sha=row.sha, repository=row.repository,
         pull_request=row.pull_request, run_url=row.run_url, config=wire.decode(row.config.encode()),
-        superseded_by=row.superseded_by, refuses_version=row.refuses_version,
+        superseded_by=row.superseded_by, refuses_version=row.refuses_version, hash_key=row.hash_key,
     )  # fmt: skip
 
 

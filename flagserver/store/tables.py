@@ -8,6 +8,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -80,6 +81,7 @@ rollouts = Table(
     Column("attempt_at", Float(53), nullable=False),
     Column("updated_at", Float(53), nullable=False),
     Column("superseded_by", String(40)),
+    Column("hash_key", String(64)),
     ForeignKeyConstraint(["environment", "flag"], ["flags.environment", "flags.key"], ondelete="CASCADE"),
     Index("ix_rollouts_key", "environment", "flag", "key", unique=True),
     Index("ix_rollouts_next_deadline", "next_deadline"),
@@ -151,6 +153,26 @@ latencies = Table(
     Index("ix_latencies_bucket", "bucket"),
 )
 """How many requests ended within (the bound before, ``below_ms``]; the last bound stands for no bound."""
+
+telemetry_users = Table(
+    "telemetry_users",
+    metadata,
+    Column("environment", String(100), primary_key=True),
+    Column("flag", String(200), primary_key=True),
+    Column("rollout", String(40), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("variant", String(200), primary_key=True),
+    Column("bucket", BigInteger, primary_key=True),
+    Column("sketch", LargeBinary),
+    Column("hashes", LargeBinary),
+    Column("active_users", BigInteger, nullable=False),
+    Column("affected_users", BigInteger, nullable=False),
+    Column("whole", Boolean, nullable=False),
+    Index("ix_telemetry_users_rollout", "rollout", "attempt", "variant"),
+    Index("ix_telemetry_users_bucket", "bucket"),
+)
+"""Distinct users by minute. ``sketch`` and ``hashes`` are emptied once the minute is over; ``whole`` is false where a
+client could not say who its users were."""
 
 telemetry_batches = Table(
     "telemetry_batches",

@@ -93,7 +93,7 @@ def _answer(snapshot: Snapshot, flag: str, user: object, wanted: ValueType | Non
         variant = None if value is None else stable
         return Answer(Resolution(value, variant, Reason.STALE, metadata=entry.compiled.metadata), entry)
     found = entry.compiled.evaluate(context)
-    return Answer(found, entry, found.variant is not None and found.reason in EVIDENCE)
+    return Answer(found, entry, found.variant is not None and found.reason in EVIDENCE and not entry.forced)
 
 
 def key_of(user: object) -> str | None:

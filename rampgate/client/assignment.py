@@ -17,6 +17,7 @@ MAX_OPEN = 100_000
 @dataclass(slots=True)
 class _Debt:
     key: ArmKey
+    user: str
     since: float
 
 
@@ -31,13 +32,13 @@ class Owed:
         self._number = itertools.count().__next__
         self._open: dict[int, _Debt] = {}
 
-    def add(self, key: ArmKey, now: float) -> int | None:
+    def add(self, key: ArmKey, user: str, now: float) -> int | None:
         """Count an exposure, and owe its outcome from ``now`` on; ``None`` when too many are open."""
         if len(self._open) >= MAX_OPEN:
             self._refused.add()
             return None
         number = self._number()
-        self._open[number] = _Debt(key, now)
+        self._open[number] = _Debt(key, user, now)
         self._counts.arm(key).exposures.add()
         return number
 
@@ -61,7 +62,7 @@ class Owed:
         limit = self.clock() - self.timeout
         for number, debt in list(self._open.items()):
             if debt.since < limit and (arm := self.take(number)) is not None:
-                arm.record(False, None)
+                arm.record(False, None, debt.user)
 
 
 class Assignment:
@@ -78,7 +79,7 @@ class Assignment:
         self.user = user
         self._owed = owed
         self._since = owed.clock()
-        self._number = None if key is None else owed.add(key, self._since)
+        self._number = None if key is None or user is None else owed.add(key, user, self._since)
 
     @property
     def flag(self) -> str:
@@ -109,7 +110,7 @@ class Assignment:
             return
         arm = self._owed.take(self._number)
         if arm is not None:
-            arm.record(ok, (self._owed.clock() - self._since) * 1000 if ms is None else ms)
+            arm.record(ok, (self._owed.clock() - self._since) * 1000 if ms is None else ms, self.user or "")
 
     def renew(self) -> None:
         """Say that the request is alive: a long download is no failure as long as it moves."""

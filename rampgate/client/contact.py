@@ -4,15 +4,17 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rampgate.client.assignment import Owed
+from rampgate.client.cache import Cache
 from rampgate.client.counts import Counts
 from rampgate.client.feed import Feed
 from rampgate.client.reporter import Reporter
 from rampgate.client.server import Server
-from rampgate.client.snapshot import Clock, Snapshot, Workshop
+from rampgate.client.snapshot import Clock, Snapshot
+from rampgate.client.workshop import Workshop
 
 log = logging.getLogger("rampgate.client")
 
@@ -43,6 +45,8 @@ class Contact:
         clock: the monotonic clock.
         current: the snapshot that lookups use.
         publish: put another in its place.
+        overrides: flags that are forced here.
+        cache: where the last good snapshot is kept.
     """
 
     def __init__(
@@ -54,12 +58,16 @@ class Contact:
         clock: Clock,
         current: Callable[[], Snapshot],
         publish: Callable[[Snapshot], None],
+        overrides: Mapping[str, object],
+        cache: Cache | None,
     ) -> None:
         self.counts = Counts()
         self.owed = Owed(clock, outcome_timeout, self.counts)
-        self.workshop = Workshop(clock=clock, counts=self.counts if telemetry else None)
+        self.workshop = Workshop(clock=clock, counts=self.counts if telemetry else None, overrides=overrides)
+        self._cache, self._current = cache, current
         self._servers = (address.server(), address.server())
-        self.feed = Feed(self._servers[0], self.workshop, current, publish)
+        settle = None if cache is None else cache.save
+        self.feed = Feed(self._servers[0], self.workshop, current, publish, settle=settle)
         self.reporter = Reporter(self._servers[1], self.counts, self.owed, current)
         self._threads = [threading.Thread(target=self.feed.run, name="rampgate-feed", daemon=True)]
         if telemetry:
@@ -83,8 +91,39 @@ class Contact:
             self._servers[1].interrupt()
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
+        if self._cache is not None:
+            self._cache.save(self._current(), now=True)
 
     def abandon(self) -> None:
         """Close what a fork copied from the parent, and leave the parent's connections alone."""
         for server in self._servers:
             server.abandon()
+
+
+class Silence:
+    """A reporter that has nobody to report to."""
+
+    def flush(self) -> bool:
+        return True
+
+    def stir(self) -> None:
+        pass
+
+
+class Apart:
+    """A client's counters and workshop without a server: for tests of apps, and for local work on overrides alone."""
+
+    def __init__(self, *, outcome_timeout: float, clock: Clock, overrides: Mapping[str, object]) -> None:
+        self.counts = Counts()
+        self.owed = Owed(clock, outcome_timeout, self.counts)
+        self.workshop = Workshop(clock=clock, counts=self.counts, overrides=overrides)
+        self.reporter = Silence()
+
+    def start(self) -> None:
+        pass
+
+    def close(self, within: float) -> None:
+        pass
+
+    def abandon(self) -> None:
+        pass

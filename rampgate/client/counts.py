@@ -6,8 +6,10 @@ Counters only rise; ``drain`` says what was added since the last time. Nothing h
 import itertools
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+
+from rampgate.client.users import Users
 
 LATENCY_BOUNDS_MS = (1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0)
 """Upper bounds of the latency histogram, in milliseconds; a last bucket takes what is slower."""
@@ -21,12 +23,16 @@ IDLE_DRAINS = 100
 
 @dataclass(frozen=True, slots=True)
 class ArmKey:
-    """What is counted together. ``rollout`` and ``attempt`` are ``None`` for a flag that is in no rollout."""
+    """What is counted together. ``rollout`` and ``attempt`` are ``None`` for a flag that is in no rollout.
+
+    ``hash_key`` is the rollout's, which hides its users; ``None``: users are not told apart.
+    """
 
     flag: str
     rollout: str | None
     attempt: int | None
     variant: str
+    hash_key: str | None = field(default=None, compare=False, repr=False)
 
 
 class Count:
@@ -56,7 +62,7 @@ class Arm:
     """The counters of one arm. A request is counted before its error, and an error drained before its request:
     a batch never holds more errors than requests."""
 
-    __slots__ = ("_errors", "_latency", "_requests", "exposures", "idle", "key")
+    __slots__ = ("_errors", "_latency", "_requests", "_users", "exposures", "idle", "key")
 
     def __init__(self, key: ArmKey) -> None:
         self.key = key
@@ -65,9 +71,13 @@ class Arm:
         self._requests = Count()
         self._errors = Count()
         self._latency = tuple(Count() for _ in range(len(LATENCY_BOUNDS_MS) + 1))
+        self._users = None if key.hash_key is None else Users(key.hash_key)
 
-    def record(self, ok: bool, ms: float | None) -> None:
-        """One request ended; ``ms`` is how long it took, where that is known."""
+    def record(self, ok: bool, ms: float | None, user: str) -> None:
+        """One request of this user ended; ``ms`` is how long it took, where that is known."""
+        if self._users is not None:
+            # Before the request is counted: a report must never have a request without its user.
+            self._users.add(user, ok)
         self._requests.add()
         if not ok:
             self._errors.add()
@@ -79,7 +89,8 @@ class Arm:
         errors, exposures = self._errors.drain(), self.exposures.drain()
         latency = [count.drain() for count in self._latency]
         requests = self._requests.drain()
-        if not (requests or errors or exposures or any(latency)):
+        users = None if self._users is None else self._users.drain()
+        if not (requests or errors or exposures or any(latency) or users):
             self.idle += 1
             return None
         self.idle = 0
@@ -93,6 +104,7 @@ class Arm:
             "errors": errors,
             "exposures": exposures,
             "latency_ms": timed,
+            **({} if users is None else {"users": users}),
         }
 
 

@@ -20,7 +20,8 @@ from rampgate.client.server import (
     Stream,
     UnreachableError,
 )
-from rampgate.client.snapshot import Clock, Snapshot, UnreadableSnapshotError, Workshop
+from rampgate.client.snapshot import Clock, Snapshot, UnreadableSnapshotError
+from rampgate.client.workshop import Workshop
 
 log = logging.getLogger("rampgate.client")
 
@@ -37,6 +38,14 @@ SHORT_LIFE = 5.0
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 600.0
 """Seconds until streams are tried again where they did not come through: doubled each time."""
+
+
+LAG = 2.0
+"""Seconds by which what a server knows may seem older than what is held, before it is. Clocks are read early here."""
+
+
+class OutdatedServerError(UnreadableSnapshotError):
+    """This server, a replica that lags, says less than is known already."""
 
 
 class StreamEnd(Enum):
@@ -73,6 +82,7 @@ class Feed:
         current: the snapshot that lookups use now.
         publish: put another in its place.
         chance: a number from 0 to 1, for the jitter.
+        settle: called again and again, at least once a heartbeat, with the snapshot that lookups use.
     """
 
     def __init__(
@@ -83,7 +93,9 @@ class Feed:
         publish: Callable[[Snapshot], None],
         *,
         chance: Callable[[], float] = random.random,
+        settle: Callable[[Snapshot], None] | None = None,
     ) -> None:
+        self._settle = settle
         self._server = server
         self._workshop = workshop
         self._current = current
@@ -105,6 +117,7 @@ class Feed:
                 if not self.closed.is_set():
                     log.exception("rampgate: the feed met something unexpected and goes on")
                 wait = self._backoff.wait(LONGEST_WAIT)
+            self._settled()
             self.closed.wait(wait)
 
     def close(self) -> None:
@@ -147,9 +160,9 @@ class Feed:
         fetched = self._server.fetch(snapshot.version)
         self._heard()
         if fetched.document is None:
-            _renew(snapshot, asked - fetched.age)
+            self._renew(snapshot, asked - fetched.age)
         else:
-            self._publish(self._workshop.from_document(fetched.document, asked - fetched.age, snapshot))
+            self._replace(fetched.document, asked - fetched.age, snapshot)
 
     def _follow(self, wait: float) -> tuple[StreamEnd, float | None]:
         """Follow a change stream to its end; with it, how long the server asks to wait."""
@@ -190,6 +203,7 @@ class Feed:
                 return came
             if stream.drained:
                 floor = called
+                self._settled()
             now = self._clock()
             limit = 2 * heartbeat + SLACK if came else wait
             if now - heard > limit or now - called > tick + max(SLACK, heartbeat):
@@ -206,13 +220,31 @@ class Feed:
             raise UnreadableSnapshotError(f"a {event.name} event cannot be read") from error
         snapshot = self._current()
         if event.name == "snapshot":
-            self._publish(self._workshop.from_document(body.get("snapshot"), sent - age, snapshot))
+            self._replace(body.get("snapshot"), sent - age, snapshot)
         elif event.name == "changed" and body.get("previous") == snapshot.version and snapshot.version is not None:
             self._publish(self._workshop.from_change(_object(body), sent - age, snapshot))
         elif body.get("version") == snapshot.version and snapshot.version is not None:
-            _renew(snapshot, sent - age)
+            self._renew(snapshot, sent - age)
         else:
             self._poll()
+
+    def _replace(self, document: object, as_of: float, last: Snapshot) -> None:
+        """Put the server's snapshot in place, unless what is held is known to be newer: versions have no order."""
+        made = self._workshop.from_document(document, as_of, last)
+        if made.version != last.version and as_of < last.as_of[0] - LAG:
+            raise OutdatedServerError("it knows less than this client does; asking again")
+        self._publish(made)
+
+    def _renew(self, snapshot: Snapshot, as_of: float) -> None:
+        """This version is known to have been current ``as_of``; never moves backwards."""
+        first = not snapshot.contacted
+        snapshot.as_of[0] = max(snapshot.as_of[0], as_of)
+        if first:
+            self._publish(snapshot)
+
+    def _settled(self) -> None:
+        if self._settle is not None:
+            self._settle(self._current())
 
     def _heard(self) -> None:
         if self._told:
@@ -225,11 +257,6 @@ class Feed:
         if text != self._told and not self.closed.is_set():
             log.warning("rampgate: no contact with the flag server: %s", text)
             self._told = text
-
-
-def _renew(snapshot: Snapshot, as_of: float) -> None:
-    """This version is known to have been current ``as_of``; never moves backwards."""
-    snapshot.as_of[0] = max(snapshot.as_of[0], as_of)
 
 
 def _object(body: object) -> Mapping[str, object]:

@@ -1,20 +1,19 @@
-"""Every flag of an environment as one immutable value, compiled for lookups, and how a change makes the next one.
+"""Every flag of an environment as one immutable value. No network here, and no opinion on how it came.
 
-A lookup is a dictionary and a call. A flag in a rollout compares the clock with the snapshot's age in the call
-itself, so nothing that dies beside it can hide that contact is lost. No network here.
+A flag is kept as the text that the server wrote, and made into lookups when it is first asked for: an app may have
+thousands of flags, and ask ten.
 """
 
+import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-from rampgate.bucketing import BUCKETING
-from rampgate.client.counts import ArmKey, Counts
+from rampgate.client.counts import ArmKey
 from rampgate.evaluation import NO_METADATA, CompiledFlag, compile_flag
-from rampgate.flags import Flag, MetadataValue, ValueType, copied, read
+from rampgate.flags import MetadataValue, read
 
 log = logging.getLogger("rampgate.client")
 
@@ -22,8 +21,8 @@ HEARTBEAT = 15.0
 """Seconds between the server's heartbeats when no rollout asks for more."""
 
 Clock = Callable[[], float]
-Lookup = Callable[[str], object]
-"""From a user's key to a flag's value; ``None`` where the app's default counts."""
+Lookup = Callable[[str], Any]
+"""From a user's key to a flag's value, or all about it; ``None`` where the longer way has to be gone."""
 
 
 class UnreadableSnapshotError(ValueError):
@@ -43,7 +42,8 @@ PINS: ContextVar[Mapping[tuple[str, str], Pinned] | None] = ContextVar("rampgate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ramp:
-    """A flag's rollout as the server published it. Times are in seconds."""
+    """A flag's rollout as the server published it. Times are in seconds. ``hash_key`` hides users in what is
+    reported of them; ``None``: the server unites no users."""
 
     rollout: str
     attempt: int
@@ -52,6 +52,7 @@ class Ramp:
     stale_after: float
     poll: float
     heartbeat: float
+    hash_key: str | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, body: object) -> "Ramp":
@@ -60,11 +61,13 @@ class Ramp:
             raise UnreadableSnapshotError("a rollout is no object")
         try:
             times = {name: float(body[wire]) for name, wire in _TIMES.items()}
+            hash_key = body.get("hashKey")
             ramp = cls(
                 rollout=str(body["rollout"]),
                 attempt=int(body["attempt"]),
                 stable=str(body["stable"]),
                 canary=str(body["canary"]),
+                hash_key=hash_key if isinstance(hash_key, str) and 0 < len(hash_key.encode()) <= 64 else None,
                 **times,
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -73,17 +76,103 @@ class Ramp:
             raise UnreadableSnapshotError("a rollout's times are not positive")
         return ramp
 
+    def written(self) -> dict[str, object]:
+        """As the server published it: ``read(ramp.written())`` is the same."""
+        times = {wire: getattr(self, name) for name, wire in _TIMES.items()}
+        said = {"rollout": self.rollout, "attempt": self.attempt, "stable": self.stable, "canary": self.canary}
+        return {**said, **times, **({"hashKey": self.hash_key} if self.hash_key else {})}
+
 
 _TIMES = {"stale_after": "staleAfter", "poll": "poll", "heartbeat": "heartbeat"}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Entry:
-    """One flag: as read, compiled, and its rollout if it is in one."""
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the flags of one document have in common: rules to refer to, and metadata."""
 
-    flag: Flag
-    compiled: CompiledFlag
-    ramp: Ramp | None = None
+    evaluators: object = None
+    metadata: Mapping[str, MetadataValue] = field(default_factory=lambda: NO_METADATA)
+
+    def document(self, flags: Mapping[str, object]) -> dict[str, object]:
+        """A flagd document of these flags."""
+        more = {"$evaluators": self.evaluators} if self.evaluators else {}
+        return {"flags": flags, **more, **({"metadata": dict(self.metadata)} if self.metadata else {})}
+
+
+NOTHING_SHARED = Shared()
+
+
+class Entry:
+    """One flag: the text that the server wrote, its rollout if it is in one, and whether it was forced here.
+
+    Only what has been read once without a problem becomes an entry.
+    """
+
+    __slots__ = ("_compiled", "forced", "key", "ramp", "raw", "shared")
+
+    def __init__(
+        self, key: str, raw: str, shared: Shared = NOTHING_SHARED, ramp: Ramp | None = None, *, forced: bool = False
+    ) -> None:
+        self.key = key
+        self.raw = raw
+        self.shared = shared
+        self.ramp = ramp
+        self.forced = forced
+        self._compiled: CompiledFlag | None = None
+
+    @property
+    def compiled(self) -> CompiledFlag:
+        """Ready to be asked; kept from then on."""
+        if self._compiled is None:
+            self._compiled = self.compile()
+        return self._compiled
+
+    def compile(self) -> CompiledFlag:
+        """Ready to be asked; kept only where it is the only way to answer, or will be asked for again."""
+        if self._compiled is not None:
+            return self._compiled
+        flagset = read(self.shared.document({self.key: json.loads(self.raw)}))
+        compiled = compile_flag(flagset.flags[self.key], flagset.metadata)
+        if compiled.cut is None or self.ramp is not None:
+            self._compiled = compiled
+        return compiled
+
+    def says(self, raw: str, shared: Shared) -> bool:
+        """Whether it is made of this text."""
+        return self.raw == raw and self.shared == shared and not self.forced
+
+    def within(self, ramp: Ramp | None) -> "Entry":
+        """The same flag in this rollout, or in none."""
+        if self.ramp == ramp:
+            return self
+        moved = Entry(self.key, self.raw, self.shared, ramp, forced=self.forced)
+        moved._compiled = self._compiled
+        return moved
+
+
+def same(before: Entry | None, after: Entry | None) -> bool:
+    """Whether a flag and its rollout are what they were."""
+    if before is None or after is None:
+        return before is after
+    return before is after or (before.says(after.raw, after.shared) and before.ramp == after.ramp)
+
+
+class Table(dict[str, Lookup]):
+    """Lookups by flag, each made when it is first asked for; a ``KeyError`` sends the caller the longer way."""
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[[str], Lookup], kept: Iterable[tuple[str, Lookup]] = ()) -> None:
+        super().__init__(kept)
+        self._make = make
+
+    def __missing__(self, flag: str) -> Lookup:
+        made = self[flag] = self._make(flag)
+        return made
+
+
+def _none(flag: str) -> Lookup:
+    raise KeyError(flag)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -91,19 +180,20 @@ class Snapshot:
     """All flags at one version. Swapped whole: whoever holds one reads one version.
 
     ``as_of`` is the one thing in it that moves: a single number, the moment on the monotonic clock at which the
-    server last knew this version to be current. The lookups of flags in a rollout hold the same list.
+    server last knew this version to be current. The lookups of flags in a rollout hold the same list. The tables
+    fill as they are asked; ``keyed`` has the flags of which it is known that the targeting key alone decides.
     """
 
     version: str | None
     entries: Mapping[str, Entry]
     ramps: Mapping[str, Ramp]
     as_of: list[float]
-    booleans: dict[str, Lookup] = field(default_factory=dict)
-    strings: dict[str, Lookup] = field(default_factory=dict)
-    numbers: dict[str, Lookup] = field(default_factory=dict)
-    objects: dict[str, Lookup] = field(default_factory=dict)
-    metadata: Mapping[str, MetadataValue] = field(default_factory=lambda: NO_METADATA)
-    evaluators: object = None
+    shared: Shared = NOTHING_SHARED
+    booleans: Table = field(default_factory=lambda: Table(_none))
+    strings: Table = field(default_factory=lambda: Table(_none))
+    numbers: Table = field(default_factory=lambda: Table(_none))
+    details: Mapping[type, Table] = field(default_factory=dict)
+    keyed: set[str] = field(default_factory=set)
 
     @property
     def heartbeat(self) -> float:
@@ -120,6 +210,11 @@ class Snapshot:
         """After how many seconds without contact the first flag turns stale."""
         return min((ramp.stale_after for ramp in self.ramps.values()), default=4 * HEARTBEAT)
 
+    @property
+    def contacted(self) -> bool:
+        """Whether the server has ever said that this is current: what comes from a file has not been heard."""
+        return self.as_of[0] > float("-inf")
+
     def is_stale(self, entry: Entry, now: float) -> bool:
         return entry.ramp is not None and now - self.as_of[0] > entry.ramp.stale_after
 
@@ -128,150 +223,8 @@ NOTHING = Snapshot(version=None, entries={}, ramps={}, as_of=[float("-inf")])
 """What a client has before its first contact: every lookup gives the app's default."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workshop:
-    """Makes snapshots for one client: with its clock, and with its counters in the lookups of rollout flags.
-
-    ``counts`` is ``None`` where exposures are not wanted.
-    """
-
-    clock: Clock
-    counts: Counts | None
-
-    def from_document(self, document: object, as_of: float, last: Snapshot) -> Snapshot:
-        """A snapshot from the server's. A flag that cannot be read keeps the version it had in ``last``."""
-        body = _mapping(document, "the snapshot")
-        if body.get("bucketing", BUCKETING) != BUCKETING:
-            raise UnreadableSnapshotError(f"bucketing {body.get('bucketing')!r}, this client knows {BUCKETING}")
-        flags = _mapping(body.get("flags"), "flags")
-        evaluators, metadata = body.get("$evaluators"), body.get("metadata")
-        read_flags, set_metadata = self._flags(flags, evaluators, metadata, last)
-        return self._snapshot(_version(body), read_flags, _ramps(body), as_of, set_metadata, evaluators)
-
-    def from_change(self, change: Mapping[str, object], as_of: float, last: Snapshot) -> Snapshot:
-        """The snapshot after a ``changed`` event that follows on ``last``."""
-        changed = _mapping(change.get("flags", {}), "flags")
-        removed = change.get("removed", [])
-        if not isinstance(removed, list):
-            raise UnreadableSnapshotError("removed is no list")
-        document = {"flags": changed, "$evaluators": last.evaluators, "metadata": dict(last.metadata)}
-        fresh, _ = self._flags(changed, document["$evaluators"], document["metadata"], last)
-        entries = {**last.entries, **fresh}
-        for key in removed:
-            entries.pop(key, None)
-        return self._snapshot(_version(change), entries, _ramps(change), as_of, last.metadata, last.evaluators)
-
-    def again(self, last: Snapshot) -> Snapshot:
-        """The same snapshot with this workshop's counters in its lookups: for the child after a fork."""
-        made = self._snapshot("", last.entries, last.ramps, last.as_of[0], last.metadata, last.evaluators)
-        return replace(made, version=last.version)
-
-    def _flags(
-        self, flags: Mapping[str, object], evaluators: object, metadata: object, last: Snapshot
-    ) -> tuple[dict[str, Entry], Mapping[str, MetadataValue]]:
-        document: dict[str, object] = {"flags": flags}
-        if evaluators:
-            document["$evaluators"] = evaluators
-        if metadata:
-            document["metadata"] = metadata
-        flagset = read(document)
-        for problem in flagset.problems:
-            log.warning("rampgate: a flag keeps its last good version: %s", problem)
-        entries: dict[str, Entry] = {}
-        for key in flags:
-            kept = last.entries.get(key)
-            flag = flagset.flags.get(key)
-            if flag is None:
-                if kept is not None:
-                    entries[key] = kept
-            elif kept is not None and kept.flag == flag and last.metadata == flagset.metadata:
-                entries[key] = kept
-            else:
-                entries[key] = Entry(flag, compile_flag(flag, flagset.metadata))
-        return entries, flagset.metadata
-
-    def _snapshot(
-        self,
-        version: str,
-        entries: Mapping[str, Entry],
-        ramps: Mapping[str, Ramp],
-        as_of: float,
-        metadata: Mapping[str, MetadataValue],
-        evaluators: object,
-    ) -> Snapshot:
-        cell = [as_of]
-        tables: dict[ValueType, dict[str, Lookup]] = {kind: {} for kind in ValueType}
-        joined: dict[str, Entry] = {}
-        for key, entry in entries.items():
-            ramp = ramps.get(key)
-            joined[key] = entry if entry.ramp == ramp else Entry(entry.flag, entry.compiled, ramp)
-            lookup = entry.compiled.value_for if ramp is None else self._ramping(entry.compiled, ramp, cell)
-            if entry.compiled.type is not None:
-                tables[entry.compiled.type][key] = lookup
-        return Snapshot(
-            version=version,
-            entries=MappingProxyType(joined),
-            ramps=MappingProxyType(dict(ramps)),
-            as_of=cell,
-            booleans=tables[ValueType.BOOLEAN],
-            strings=tables[ValueType.STRING],
-            numbers=tables[ValueType.NUMBER],
-            objects=tables[ValueType.OBJECT],
-            metadata=metadata,
-            evaluators=evaluators,
-        )
-
-    def _ramping(self, compiled: CompiledFlag, ramp: Ramp, as_of: list[float]) -> Lookup:
-        """The lookup of a flag in a rollout. Closures over plain names: each attribute would be felt."""
-        clock, stale_after, pins_of = self.clock, ramp.stale_after, PINS.get
-        key, variant_for, value_for = compiled.key, compiled.variant_for, compiled.value_for
-        stable = copied(compiled.variants.get(ramp.stable))
-
-        def uncounted(user: str) -> object:
-            pins = pins_of()
-            if pins is not None and (pinned := pins.get((key, user))) is not None:
-                return pinned.value
-            return value_for(user) if clock() - as_of[0] <= stale_after else stable
-
-        if self.counts is None:
-            return uncounted
-        arms: dict[str | None, tuple[object, Callable[[], int]]] = {
-            variant: (copied(value), self.counts.arm(arm_key(key, ramp, variant)).exposures.add)
-            for variant, value in compiled.variants.items()
-        }
-
-        def counted(user: str) -> object:
-            pins = pins_of()
-            if pins is not None and (pinned := pins.get((key, user))) is not None:
-                return pinned.value
-            if clock() - as_of[0] > stale_after:
-                return stable
-            value, expose = arms[variant_for(user)]
-            expose()
-            return value
-
-        return counted
-
-
 def arm_key(flag: str, ramp: Ramp | None, variant: str) -> ArmKey:
     """What a variant of this flag is counted under."""
     if ramp is None:
         return ArmKey(flag, None, None, variant)
-    return ArmKey(flag, ramp.rollout, ramp.attempt, variant)
-
-
-def _mapping(value: object, name: str) -> Mapping[str, object]:
-    if not isinstance(value, Mapping):
-        raise UnreadableSnapshotError(f"{name} is no object")
-    return value
-
-
-def _version(body: Mapping[str, object]) -> str:
-    version = body.get("version")
-    if not isinstance(version, str):
-        raise UnreadableSnapshotError("the version is no text")
-    return version
-
-
-def _ramps(body: Mapping[str, object]) -> dict[str, Ramp]:
-    return {key: Ramp.read(ramp) for key, ramp in _mapping(body.get("rollouts", {}), "rollouts").items()}
+    return ArmKey(flag, ramp.rollout, ramp.attempt, variant, ramp.hash_key)

@@ -53,7 +53,7 @@ def test_a_batch_never_holds_more_errors_than_requests() -> None:
 
     def fail() -> None:
         while not done.is_set():
-            arm.record(False, 3.0)
+            arm.record(False, 3.0, "u")
 
     threads = [threading.Thread(target=fail) for _ in range(4)]
     for thread in threads:
@@ -71,7 +71,7 @@ def test_a_batch_never_holds_more_errors_than_requests() -> None:
 def test_latencies_fall_into_their_buckets() -> None:
     table = Counts()
     for ms in (0.0, 1.0, 1.1, 10_000.0, 10_000.1, 1e9):
-        table.arm(KEY).record(True, ms)
+        table.arm(KEY).record(True, ms, "u")
     ((entry,), lost) = table.drain()
     assert lost == 0
     assert entry["latency_ms"] == {
@@ -85,7 +85,7 @@ def test_arms_past_the_bound_are_not_kept_but_reported(monkeypatch: pytest.Monke
     monkeypatch.setattr(counts, "MAX_ARMS", 2)
     table = Counts()
     for number in range(5):
-        table.arm(ArmKey("shop", f"r{number}", 1, "green")).record(True, None)
+        table.arm(ArmKey("shop", f"r{number}", 1, "green")).record(True, None, "u")
     entries, lost = table.drain()
     assert (len(entries), lost) == (2, 3)
 
@@ -100,7 +100,7 @@ def test_an_arm_that_nobody_uses_is_forgotten_and_what_is_counted_at_that_moment
         table.drain()
     table.forget(frozenset({used.key}))
     assert table.arm(used.key) is used
-    arm.record(True, None)
+    arm.record(True, None, "u")
     ((entry,), _) = table.drain()
     assert entry["requests"] == 1
     assert table.arm(KEY) is not arm
@@ -111,7 +111,7 @@ def test_each_outcome_is_recorded_once_whoever_comes_first() -> None:
     table = Counts()
     owed = Owed(lambda: float(now()), 5.0, table)
     for _ in range(100):
-        number = owed.add(KEY, owed.clock())
+        number = owed.add(KEY, "u", owed.clock())
         assert number is not None
         claims = [owed.take(number) for _ in range(2)]
         assert [claim is not None for claim in claims] == [True, False]
@@ -124,7 +124,7 @@ def test_silence_longer_than_the_time_out_is_a_failure_and_a_sign_of_life_puts_i
     now = [0.0]
     table = Counts()
     owed = Owed(lambda: now[0], 60.0, table)
-    silent, alive = owed.add(KEY, 0.0), owed.add(KEY, 0.0)
+    silent, alive = owed.add(KEY, "u", 0.0), owed.add(KEY, "u", 0.0)
     assert silent is not None
     assert alive is not None
     now[0] = 50.0

@@ -12,7 +12,8 @@ from rampgate.client import Reason
 from rampgate.client.events import Event
 from rampgate.client.feed import Backoff, Feed
 from rampgate.client.server import Server, Stream, UnreachableError
-from rampgate.client.snapshot import NOTHING, Snapshot, Workshop
+from rampgate.client.snapshot import NOTHING, Snapshot
+from rampgate.client.workshop import Workshop
 from tests.rampgate.client.scripted import Scripted, document, plain, ramp, ramping, serve, until
 
 Connect = Callable[..., FlagClient]

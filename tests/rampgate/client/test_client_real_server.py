@@ -4,28 +4,15 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
-import requests
 
 from rampgate import FlagClient
 from rampgate.client import Reason
-from tests.flagserver.process import FlagServer, bearer
+from tests.flagserver.process import FlagServer
+from tests.rampgate.client.operator import Operator
 from tests.rampgate.client.scripted import until
 
-PLAN = {
-    "flag": "shop",
-    "environment": "production",
-    "steps": [{"share": 99_000, "bake": 0.0}, {"share": 100_000, "bake": 0.0}],
-    "hold_back": 0,
-    "poll": 0.5,
-    "lease": 2.0,
-    "stale_after": 2.0,
-    "heartbeat": 0.25,
-    "scale_down_delay": 600.0,
-    "on_gate_lost": "hold",
-}
 USERS = [f"user-{number}" for number in range(100)]
 
 
@@ -33,47 +20,6 @@ USERS = [f"user-{number}" for number in range(100)]
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlagServer]:
     with FlagServer(tmp_path_factory.mktemp("real")) as running:
         yield running
-
-
-class Operator:
-    """What a gate and a person do, over HTTP."""
-
-    def __init__(self, server: FlagServer) -> None:
-        self.server = server
-        self.headers = bearer(server.key("operator"))
-        self._events = 0
-
-    def call(self, method: str, path: str, body: object = None, status: int = 200) -> Any:
-        reply = requests.request(method, f"{self.server.url}{path}", json=body, headers=self.headers, timeout=10)
-        assert reply.status_code == status, reply.text
-        return reply.json() if reply.content else None
-
-    def ramp(self, flag: str) -> str:
-        """A rollout of v2 at its first step, with nearly all users on it."""
-        new = {
-            "key": f"run-{flag}",
-            "plan": {**PLAN, "flag": flag},
-            "version": "v2",
-            "stable": {"name": "blue", "version": "v1"},
-            "baseline": True,
-            "by": "ada",
-        }
-        rollout = str(self.call("POST", "/v1/rollouts", new, 201)["id"])
-        fence = self.say(rollout, {"type": "attached", "holder": "gate"})["state"]["lease"]["fence"]
-        for kind in ("deployed", "verified"):
-            actions = self.call("GET", f"/v1/rollouts/{rollout}")["state"]["actions"]
-            self.say(rollout, {"type": kind, "fence": fence, "action": actions[-1]["number"]})
-        self.tell(rollout, "advance")
-        return rollout
-
-    def tell(self, rollout: str, order: str) -> None:
-        self.say(rollout, {"type": "told", "order": order, "by": "ada"})
-
-    def say(self, rollout: str, event: dict[str, Any]) -> Any:
-        self._events += 1
-        answer = self.call("POST", f"/v1/rollouts/{rollout}/events", {"id": f"e-{self._events}", "event": event})
-        assert answer["refusal"] is None, answer
-        return answer["rollout"]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from rampgate.bucketing import first_share
 from rampgate.client.answers import answer
 from rampgate.client.counts import Counts
-from rampgate.client.snapshot import NOTHING, Snapshot, UnreadableSnapshotError, Workshop
+from rampgate.client.snapshot import NOTHING, Snapshot, UnreadableSnapshotError
+from rampgate.client.workshop import Workshop
 from rampgate.evaluation import ErrorCode, Reason
 from rampgate.flags import ValueType
 from tests.rampgate.client.scripted import document, plain, ramp, ramping
