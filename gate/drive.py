@@ -7,7 +7,6 @@ rollout and goes on, with the same evidence.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import ceil
 from typing import Protocol
 
 from gate import judge as judging
@@ -15,6 +14,7 @@ from gate.carry_out import Verify, carry_out
 from gate.deploy import DeployAction, Deployer, Done, NotUp, Work
 from gate.errors import FlagServerUnreachableError
 from gate.judge import JudgeState, Situation
+from gate.judge.replay import begun, situation_of
 from gate.metrics import Question, Source
 from rampgate.evidence import Look, Verdict, VerdictReason, VerdictWord
 from rampgate.machine.events import Attached, Event, HookProgressed, Judged
@@ -139,7 +139,7 @@ class Driver:
             look = entry.event.look
             self.looks.append(look)
             if look.reading is not None:
-                self.judge, _ = judging.judge(self._judge(), self._situation(look), look.reading)
+                self.judge, _ = judging.judge(self._judge(), situation_of(self.rollout.plan, look), look.reading)
 
     def _next_action(self) -> Action | None:
         now = self._server_now()
@@ -288,17 +288,7 @@ class Driver:
         return last == [VerdictReason.SLOT_DOWN] * times
 
     def _judge(self) -> JudgeState:
-        if self.judge is not None:
-            return self.judge
-        plan = self.rollout.plan
-        bakes = sum(max(step.bake, plan.judge.min_polls * plan.poll) for step in plan.steps)
-        # Too few would only slow late detection; steps often last longer than their bakes.
-        planned = max(60, ceil(4 * bakes / plan.poll))
-        return judging.begin(plan.judge, steps=len(plan.steps), planned_polls=planned, hold_back=plan.hold_back > 0)
-
-    def _situation(self, look: Look) -> Situation:
-        last = look.step == self.rollout.plan.last
-        return Situation(step=look.step, share=look.share, last=last, settled_at=look.settled_at)
+        return self.judge if self.judge is not None else begun(self.rollout.plan)
 
     def _wait(self) -> None:
         """Wait for a change, but no longer than to the next thing to do."""

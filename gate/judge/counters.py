@@ -155,6 +155,26 @@ class Batch:
         """With one more interval."""
         return Batch(stable=plus(self.stable, stable), canary=plus(self.canary, canary))
 
+    def of_users(self) -> "Batch | None":
+        """The same batch with users in the place of requests; ``None`` where the source did not count them all.
+
+        Users with an error, of those that were active; of the requests, where only the affected were counted: then
+        what a user asks on average is taken for alike in both arms.
+        """
+        stable, canary = self.stable, self.canary
+        if stable.affected_users is None or canary.affected_users is None:
+            return None
+        if stable.active_users is None or canary.active_users is None:
+            exposed = stable.requests, canary.requests
+        else:
+            exposed = stable.active_users, canary.active_users
+        if stable.affected_users > exposed[0] or canary.affected_users > exposed[1]:
+            return None
+        return Batch(
+            stable=Sample(requests=exposed[0], errors=stable.affected_users),
+            canary=Sample(requests=exposed[1], errors=canary.affected_users),
+        )
+
     @property
     def is_full(self) -> bool:
         """Enough requests, and some in each arm. Errors have no say."""

@@ -8,6 +8,7 @@ and pure functions only; what the bets are about is in `harm`, `traffic` and `pr
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import exp, inf, log, log1p
+from operator import add
 
 
 def effects(smallest: float, largest: float, count: int) -> tuple[float, ...]:
@@ -16,6 +17,15 @@ def effects(smallest: float, largest: float, count: int) -> tuple[float, ...]:
     Geometric, because what is still undecided when a decision falls is a constant fraction of the effect itself.
     """
     return tuple(smallest * (largest / smallest) ** (j / (count - 1)) for j in range(count))
+
+
+def bell(nats: Sequence[float], *, middle: float, width: float, least: float) -> tuple[float, ...]:
+    """The logarithms of parts that make 1: a bell around ``middle``, on the logarithmic scale, on a floor of ``least``.
+
+    Any division that is fixed beforehand is as honest; this one spends little on effects that are found at once.
+    """
+    heights = [exp(-0.5 * (log(one / middle) / width) ** 2) + least for one in nats]
+    return tuple(log(one / sum(heights)) for one in heights)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +42,15 @@ class EProcess:
     log_e: float = 0.0
 
 
-def bet(process: EProcess, gains: Sequence[float], *, stake: float, cap: float) -> EProcess:
+def bet(
+    process: EProcess, gains: Sequence[float], *, stake: float, cap: float, parts: Sequence[float] | None = None
+) -> EProcess:
     """The capital after one batch.
 
     ``gains`` holds, per effect, the logarithm of an e-value: a number whose expectation, before the batch, is at most
     1 if the claim is true. ``stake`` is the cash that enters the bets first; it may depend on the past alone.
-    ``cap`` is the most that one batch may add to ``log_e``, in nats.
+    ``cap`` is the most that one batch may add to ``log_e``, in nats. ``parts`` are the logarithms of the effects'
+    parts of each stake, which make 1 (equal unless given).
 
     A capital that has fallen below 1 may return to 1 in one batch, whatever the cap: else a canary that
     has long been well would be given more looks than a new one. min(e, c) of an e-value is one again, for every c
@@ -49,7 +62,8 @@ def bet(process: EProcess, gains: Sequence[float], *, stake: float, cap: float) 
     logs = tuple(add_logs(old, fresh) + gain for old, gain in zip(before, gains, strict=True))
     reserve = process.reserve - stake
     cash = log(reserve) if reserve > 0 else -inf
-    raw = add_logs(cash, mean_of_logs(logs))
+    mean = mean_of_logs(logs) if parts is None else sum_of_logs(map(add, logs, parts))
+    raw = add_logs(cash, mean)
     allowed = max(cap, -process.log_e)
     log_e = process.log_e + min(raw - process.raw, allowed)
     return replace(process, logs=logs, reserve=reserve, raw=raw, log_e=log_e)
@@ -65,19 +79,24 @@ class Stakes:
 
     steps: int
     planned: int
-    start: float = 0.45
+    start: float = 0.7
+    steps_part: float = 0.12
 
     def at(self, batches: int, *, reserve: float, new_step: bool) -> float:
         """What to stake on the batch that follows ``batches`` earlier ones, the first of its step or not."""
         ahead = max(0, self.steps - 1)
         if batches == 0:
-            return self.start if ahead else self.start + 0.2
-        stake = min(0.2 / ahead, reserve / 2) if new_step and ahead else 0.0
+            return self.start if ahead else self.start + self.steps_part
+        stake = min(self.steps_part / ahead, reserve / 2) if new_step and ahead else 0.0
         overdue = batches - max(1, self.planned)
         if overdue < 0:
-            return stake + (0.7 - self.start) / max(1, self.planned)
+            return stake + (0.9 - self.steps_part - self.start) / max(1, self.planned)
         # Past the plan what is left is spent as 1/2, 1/6, 1/12 ... of it: for ever, and never all.
         return stake + (reserve - stake) / (overdue + 2)
+
+
+FURTHEST = 60.0
+"""The most that one batch may say about scatter, in squared standard deviations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,19 +109,24 @@ class Dispersion:
 
     squares: float = 0.0
     batches: int = 0
+    prior: float = 10.0
 
     @property
     def factor(self) -> float:
-        """At least 1; a prior of ten batches says 1."""
-        return max(1.0, (self.squares + 10.0) / (self.batches + 10.0))
+        """At least 1; the prior, as so many batches, says 1."""
+        return max(1.0, (self.squares + self.prior) / (self.batches + self.prior))
 
-    def seen(self, count: float, *, of: float, probability: float) -> "Dispersion":
-        """With one more batch, in which ``count`` of ``of`` fell where each falls with ``probability``."""
+    def seen(self, count: float, *, of: float, probability: float, unsure: float = 1.0) -> "Dispersion":
+        """With one more batch, in which ``count`` of ``of`` fell where each falls with ``probability``.
+
+        ``unsure`` is by how much the variance is larger because the probability is itself an estimate.
+        """
         variance = of * probability * (1.0 - probability)
         if variance <= 0.5:
             return self
-        squares = self.squares + (count - of * probability) ** 2 / variance
-        return Dispersion(squares=squares, batches=self.batches + 1)
+        # One batch is no measure of scatter: what is further out than this may as well be harm that begins.
+        squares = self.squares + min(FURTHEST, (count - of * probability) ** 2 / (variance * unsure))
+        return replace(self, squares=squares, batches=self.batches + 1)
 
 
 def add_logs(first: float, second: float) -> float:

@@ -1,25 +1,47 @@
-"""All evidence of harm in one sum: errors beside stable, errors alone, missing traffic.
+"""All evidence of harm in one sum: errors, missing traffic, and every further metric.
 
 E is a weighted sum of e-values, each with its share of the capital, and so one itself, however they hang together
-(no part needs its own alpha). A further metric is one more part.
+(no part needs its own alpha). The largest part names the culprit.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf, log
 
-from gate.judge import alone, harm, promotion, traffic, words
+from gate.judge import alone, further, harm, promotion, traffic, words
 from gate.judge.counters import Batch, Interval, plus
 from gate.judge.eprocess import Stakes, sum_of_logs
 from gate.judge.state import Alarm, JudgeState
-from rampgate.evidence import Sample, VerdictReason
-from rampgate.plan import WHOLE
+from rampgate.evidence import Reading, Sample, VerdictReason
+from rampgate.plan import WHOLE, MetricKind
 
-WITH_HOLD_BACK = (0.9, 0.1, 0.0)
-WITHOUT_HOLD_BACK = (0.7, 0.1, 0.2)
-"""How the capital is divided: errors beside stable, traffic, errors alone."""
+ERRORS, TRAFFIC = "errors", "traffic"
+"""What the two parts that every rollout has are called."""
 
-BASELINE = 0.1
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Division:
+    """How the capital is divided: errors, traffic, and all further metrics together."""
+
+    errors: float
+    traffic: float
+    further: float
+
+
+ALONE, TOGETHER = Division(errors=0.94, traffic=0.06, further=0.0), Division(errors=0.54, traffic=0.06, further=0.4)
+"""Without, and with, further metrics."""
+
+BASELINE = 0.02
 """The part of alpha that is kept, without a hold-back, for having taken stable's earlier rate for too low."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the sum: its name, its weight, its evidence in nats, and the same without the burst guard."""
+
+    name: str
+    weight: float
+    log_e: float
+    raw: float
 
 
 def threshold(state: JudgeState) -> float:
@@ -29,26 +51,48 @@ def threshold(state: JudgeState) -> float:
 
 def log_e(state: JudgeState) -> float:
     """ln E, the evidence of harm of every kind."""
-    return sum_of_logs(_parts(state))
+    return sum_of_logs(log(part.weight) + part.log_e for part in _parts(state))
 
 
 def suspicion(state: JudgeState) -> float:
     """ln E without the burst guard. One poll may not revert; but it may well keep a step from being left."""
-    found = (state.harm.raw, state.traffic.capital.raw, state.alone.capital.raw)
-    return sum_of_logs(weight + one for weight, one in zip(_weights(state), found, strict=True))
+    return sum_of_logs(log(part.weight) + part.raw for part in _parts(state))
 
 
-def _parts(state: JudgeState) -> tuple[float, ...]:
-    found = (state.harm.log_e, state.traffic.capital.log_e, state.alone.capital.log_e)
-    return tuple(weight + one for weight, one in zip(_weights(state), found, strict=True))
+def tested(state: JudgeState) -> float:
+    """The weights of the further metrics that are tested, together: values are for fixed limits alone."""
+    return sum(one.weight for one in state.settings.metrics if one.kind is not MetricKind.VALUE)
 
 
-def _weights(state: JudgeState) -> tuple[float, ...]:
-    return tuple(log(one) if one else -inf for one in (WITH_HOLD_BACK if state.hold_back else WITHOUT_HOLD_BACK))
+def _division(state: JudgeState) -> Division:
+    return TOGETHER if tested(state) > 0.0 else ALONE
 
 
-def weigh(state: JudgeState, interval: Interval) -> JudgeState:
-    """Take an interval into the evidence: traffic at once, errors when they make a batch; and raise the alarm."""
+def _parts(state: JudgeState) -> tuple[Part, ...]:
+    division, whole = _division(state), tested(state)
+    # Stable has users, or it has none: the two games of errors follow each other, and their capital is one.
+    later = state.alone.capital
+    return (
+        Part(ERRORS, division.errors, state.harm.log_e + later.log_e, state.harm.raw + later.raw),
+        Part(TRAFFIC, division.traffic, state.traffic.capital.log_e, state.traffic.capital.raw),
+        *(
+            Part(
+                one.name,
+                division.further * one.weight / whole,
+                further.log_e(metric, one),
+                further.log_e(metric, one, guarded=False),
+            )
+            for one, metric in zip(state.settings.metrics, state.further, strict=True)
+            if one.kind is not MetricKind.VALUE
+        ),
+    )
+
+
+def weigh(state: JudgeState, interval: Interval, reading: Reading, *, anew: bool) -> JudgeState:
+    """Take an interval into the evidence: traffic at once, the rest when it makes a batch; and raise the alarm.
+
+    ``anew``: no interval may end at this reading (a new step, or traffic has not settled).
+    """
     if interval.requests is not None:
         state = replace(state, traffic=_traffic(state, *interval.requests))
     if interval.stable is not None and interval.canary is not None:
@@ -61,9 +105,29 @@ def weigh(state: JudgeState, interval: Interval) -> JudgeState:
         # At either end one arm has no users: there a batch is a large one.
         if state.batch.is_full if 0 < state.share < WHOLE else state.batch.is_large:
             state = _close(state)
+    if state.settings.metrics:
+        state = replace(state, further=_further(state, reading, anew))
     if state.alarm is None and log_e(state) >= threshold(state):
         state = replace(state, alarm=_alarm(state, interval))
     return state
+
+
+def _further(state: JudgeState, reading: Reading, anew: bool) -> tuple[further.Further, ...]:
+    """Every further metric with this reading; bet on where both arms have users."""
+    whole, found = tested(state), []
+    for one, before in zip(state.settings.metrics, state.further, strict=True):
+        metric = further.take(before, one, reading.metrics.get(one.name), anew=anew)
+        if 0 < state.share < WHOLE and one.kind is not MetricKind.VALUE:
+            cap = _cap(state, _division(state).further * one.weight / whole)
+            terms = further.Terms(step=state.step, limit=state.promotion.limit, stakes=_stakes(state), cap=cap)
+            found.append(further.weigh(metric, one, terms))
+        else:
+            found.append(metric)
+    return tuple(found)
+
+
+def _stakes(state: JudgeState) -> Stakes:
+    return Stakes(steps=state.steps, planned=state.planned_polls)
 
 
 def _traffic(state: JudgeState, stable: int, canary: int) -> traffic.Traffic:
@@ -73,8 +137,8 @@ def _traffic(state: JudgeState, stable: int, canary: int) -> traffic.Traffic:
         canary=canary,
         share=state.share,
         step=state.step,
-        stakes=Stakes(steps=state.steps, planned=state.planned_polls, start=traffic.START),
-        cap=_cap(state, 1),
+        stakes=traffic.stakes(state.steps, state.planned_polls),
+        cap=_cap(state, _division(state).traffic),
     )
 
 
@@ -85,7 +149,7 @@ def _close(state: JudgeState) -> JudgeState:
     if state.share == WHOLE:
         delta = settings.alpha * BASELINE
         stakes = Stakes(steps=1, planned=state.planned_polls)
-        cap = _cap(state, 2)
+        cap = _cap(state, _division(state).errors)
         weighed = alone.weigh(state.alone, batch.canary, floor=settings.floor, delta=delta, stakes=stakes, cap=cap)
         return replace(state, alone=weighed)
     state = replace(
@@ -95,6 +159,9 @@ def _close(state: JudgeState) -> JudgeState:
     )
     if state.share == 0:
         return state
+    # Once a source has left users out it may do so when there are many: from then on requests are counted.
+    users = batch.of_users() if state.users else None
+    state, batch = replace(state, users=users is not None), users or batch
     return replace(
         state,
         # Tempered by what was known before this batch.
@@ -104,30 +171,35 @@ def _close(state: JudgeState) -> JudgeState:
             batch,
             margin=settings.margin,
             floor=settings.floor,
-            stakes=Stakes(steps=state.steps, planned=state.planned_polls),
+            stakes=_stakes(state),
             step=state.step,
-            cap=_cap(state, 0),
+            cap=_cap(state, _division(state).errors),
         ),
     )
 
 
-def _cap(state: JudgeState, part: int) -> float:
-    """What one batch may add to this part, in nats: fewer than ``min_intervals`` batches never reach the threshold."""
-    weight = _weights(state)[part]
-    if state.settings.min_intervals <= 1 or weight == -inf:
+def _cap(state: JudgeState, weight: float) -> float:
+    """What one batch may add to a part of this weight, in nats.
+
+    Fewer than ``min_intervals`` batches never reach the threshold; and not every one of them has to be at its cap.
+    """
+    fewest = state.settings.min_intervals
+    if fewest <= 1:
         return inf
-    # A hair more than the exact fraction: two halves, added as floats, may fall short of the whole.
-    return (threshold(state) - weight) / state.settings.min_intervals * (1.0 + 1e-9)
+    return (threshold(state) - log(weight)) / (fewest - 0.6)
 
 
 def _alarm(state: JudgeState, interval: Interval) -> Alarm:
-    errors, missing, by_itself = _parts(state)
-    if missing > max(errors, by_itself):
+    culprit = max(_parts(state), key=lambda part: log(part.weight) + part.log_e)
+    if culprit.name == TRAFFIC:
         stable, canary = interval.requests or (0, 0)
         text = words.missing_traffic(stable, canary, state.share)
-        return Alarm(reason=VerdictReason.TRAFFIC_MISSING, text=text)
-    if by_itself > errors:
-        text = words.alone(Sample(requests=state.alone.requests, errors=state.alone.errors), state.canary)
-    else:
+        return Alarm(reason=VerdictReason.TRAFFIC_MISSING, text=text, culprit=TRAFFIC)
+    if culprit.name == ERRORS:
         text = f"{words.rates(state.stable, state.canary)}."
-    return Alarm(reason=VerdictReason.ERRORS_HIGHER, text=text)
+        if state.share == WHOLE:
+            text = words.alone(Sample(requests=state.alone.requests, errors=state.alone.errors), state.canary)
+        return Alarm(reason=VerdictReason.ERRORS_HIGHER, text=text, culprit=ERRORS)
+    number = next(place for place, one in enumerate(state.settings.metrics) if one.name == culprit.name)
+    text = f"{further.sentence(state.further[number], state.settings.metrics[number])}."
+    return Alarm(reason=VerdictReason.METRIC_WORSE, text=text, culprit=culprit.name)

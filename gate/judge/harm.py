@@ -10,10 +10,19 @@ from dataclasses import dataclass, field
 from math import expm1, log1p
 
 from gate.judge.counters import Batch
-from gate.judge.eprocess import Dispersion, EProcess, Stakes, bet, effects
+from gate.judge.eprocess import Dispersion, EProcess, Stakes, bell, bet, effects
 
 EFFECTS = effects(0.12, 4.0, 16)
 """From x1.13 to x55 above the margin."""
+
+PARTS = bell(EFFECTS, middle=0.48, width=0.5, least=0.02)
+"""Most is bet on x1.3 to x2.5 above the margin: less takes hours anyway, and more is found at once."""
+
+MEMORY = 0.9
+"""What is kept from batch to batch of the usual ratio: some ten batches' worth."""
+
+PRIOR = 8.0
+"""Batches' worth of belief that errors are independent. Less slows every detection, more lets bursts pass for harm."""
 
 
 def split_gains(n: float, x: float, m: float, y: float, limit: float, nats: Sequence[float]) -> list[float]:
@@ -37,7 +46,10 @@ def floor_gains(n: float, x: float, floor: float, nats: Sequence[float]) -> list
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """The canary's error rate over stable's, batch by batch (Mantel & Haenszel 1959): no mix of steps can bend it."""
+    """The canary's error rate over stable's, batch by batch (Mantel & Haenszel 1959): no mix of steps can bend it.
+
+    It fades: harm that begins late is soon the usual ratio, and no longer taken for scatter.
+    """
 
     canary: float = 0.0
     stable: float = 0.0
@@ -46,8 +58,8 @@ class Ratio:
         """With one more batch."""
         n, m = batch.canary.requests, batch.stable.requests
         return Ratio(
-            canary=self.canary + batch.canary.errors * m / (n + m),
-            stable=self.stable + batch.stable.errors * n / (n + m),
+            canary=MEMORY * self.canary + batch.canary.errors * m / (n + m),
+            stable=MEMORY * self.stable + batch.stable.errors * n / (n + m),
         )
 
     @property
@@ -58,19 +70,28 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Harm:
-    """The two capitals, relative and absolute; how the errors scatter; and how many batches went in."""
+    """The two capitals, relative and absolute; how the errors scatter; and how many batches went in.
+
+    ``tempered`` is the factor that the last batch's evidence was divided by.
+    """
 
     relative: EProcess = field(default_factory=EProcess)
     absolute: EProcess = field(default_factory=EProcess)
-    dispersion: Dispersion = field(default_factory=Dispersion)
+    dispersion: Dispersion = field(default_factory=lambda: Dispersion(prior=PRIOR))
+    tempered: float = 1.0
     ratio: Ratio = field(default_factory=Ratio)
     batches: int = 0
     step: int = 0
 
     @property
     def log_e(self) -> float:
-        """Harm is above the margin *and* above the floor; so it has no more evidence than the weaker of the two."""
-        return min(self.relative.log_e, self.absolute.log_e)
+        """Harm is above the margin *and* above the floor; so it has no more evidence than the weaker of the two.
+
+        What the last batch has taught about the scatter came too late for its own bet; it still counts against a
+        revert. (What is never more than an e-process keeps its guarantee.)
+        """
+        found = min(self.relative.log_e, self.absolute.log_e)
+        return found * min(1.0, self.tempered / self.dispersion.factor) if found > 0.0 else found
 
     @property
     def raw(self) -> float:
@@ -85,13 +106,17 @@ def weigh(harm: Harm, batch: Batch, *, margin: float, floor: float, stakes: Stak
     factor = harm.dispersion.factor
     relative = [gain / factor for gain in split_gains(n, x, m, y, margin, EFFECTS)]
     absolute = [gain / factor for gain in floor_gains(n, x, floor, EFFECTS)]
-    ratio = harm.ratio.seen(batch)
-    share = n * ratio.value / (n * ratio.value + m)
+    usual = harm.ratio.value
+    dispersion = harm.dispersion
+    if harm.batches:
+        share = n * usual / (n * usual + m)
+        dispersion = dispersion.seen(x, of=x + y, probability=share, unsure=1.0 + 1.0 / min(harm.batches, 10))
     return Harm(
-        relative=bet(harm.relative, relative, stake=stake, cap=cap),
-        absolute=bet(harm.absolute, absolute, stake=stake, cap=cap),
-        dispersion=harm.dispersion.seen(x, of=x + y, probability=share),
-        ratio=ratio,
+        relative=bet(harm.relative, relative, stake=stake, cap=cap, parts=PARTS),
+        absolute=bet(harm.absolute, absolute, stake=stake, cap=cap, parts=PARTS),
+        dispersion=dispersion,
+        tempered=factor,
+        ratio=harm.ratio.seen(batch),
         batches=harm.batches + 1,
         step=max(step, harm.step),
     )

@@ -7,7 +7,9 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from gate.judge.alone import Alone
 from gate.judge.counters import NOTHING, Batch, Tally
+from gate.judge.further import Further
 from gate.judge.harm import Harm
+from gate.judge.limits import Held
 from gate.judge.promotion import Promotion
 from gate.judge.traffic import Traffic
 from gate.judge.weather import Weather
@@ -35,15 +37,17 @@ class Alarm:
 
     reason: VerdictReason
     text: str
+    culprit: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeState:
     """Everything seen so far, as far as it matters.
 
-    ``harm`` to ``weather`` outlive steps; ``tally`` to ``absences`` belong to the step and share at hand. ``polls``
-    counts intervals with traffic, ``clean`` those without harm or gap in one stretch, ``absences`` the polls that a
-    canary never seen was waited for. ``seen``: the canary has had a series in this rollout.
+    ``harm`` to ``alarm`` outlive steps; ``tally`` to ``absences`` belong to the step and share at hand. ``further`` and
+    ``held`` stand beside the settings' metrics and limits. ``users``: affected users are counted, not requests.
+    ``polls`` counts intervals with traffic, ``clean`` those without harm or gap in one stretch, ``absences`` the polls
+    that a canary never seen was waited for. ``seen``: the canary has had a series in this rollout.
     """
 
     settings: JudgeSettings
@@ -54,6 +58,9 @@ class JudgeState:
     traffic: Traffic = field(default_factory=Traffic)
     alone: Alone = field(default_factory=Alone)
     weather: Weather = field(default_factory=Weather)
+    further: tuple[Further, ...] = ()
+    held: tuple[Held, ...] = ()
+    users: bool = True
     seen: bool = False
     alarm: Alarm | None = None
     step: int = 0

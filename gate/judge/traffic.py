@@ -68,6 +68,11 @@ def weigh(traffic: Traffic, *, stable: int, canary: int, share: int, step: int, 
     )
 
 
+def stakes(steps: int, planned: int) -> Stakes:
+    """When this game's cash is staked."""
+    return Stakes(steps=steps, planned=planned, start=START, steps_part=0.2)
+
+
 def expected(stable: int, share: int) -> float:
     """The canary's requests to be expected beside this many of stable's, at this share of the users below all."""
     return stable * share / (WHOLE - share)

@@ -4,12 +4,15 @@ Order matters: harm found is not taken back; what could not be read is never tak
 to be well holds. Nothing here depends on how regularly it is called.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from gate.judge import promotion, words
+from gate.judge import further, limits, promotion, words
 from gate.judge.counters import NOTHING, Batch, Gap, Interval, Tally, take
 from gate.judge.evidence import log_e, suspicion, threshold, weigh
-from gate.judge.state import JudgeState, Situation
+from gate.judge.further import Further
+from gate.judge.limits import Held, Measurement
+from gate.judge.state import Alarm, JudgeState, Situation
 from rampgate.evidence import Counters, Look, Reading, Sample, SourceDown, Verdict, VerdictReason, VerdictWord
 from rampgate.plan import WHOLE, JudgeSettings
 
@@ -29,6 +32,8 @@ def begin(settings: JudgeSettings, *, steps: int, planned_polls: int, hold_back:
         steps=steps,
         planned_polls=planned_polls,
         hold_back=hold_back,
+        further=tuple(Further() for _ in settings.metrics),
+        held=tuple(Held() for _ in settings.limits),
         promotion=promotion.Promotion(limit=settings.exclude[0]),
     )
 
@@ -41,8 +46,11 @@ def judge(state: JudgeState, situation: Situation, reading: Reading | SourceDown
         interval = Interval(gap=Gap.ABSENT)
     else:
         before = state.tally.at
-        state, interval = _take(state, situation, reading)
-        state = weigh(state, interval)
+        anew = state.tally.at is None or state.tally.at < situation.settled_at
+        state, interval = _take(state, situation, reading, anew)
+        if interval.gap is not Gap.LATE:
+            state = weigh(state, interval, reading, anew=anew)
+            state = _hold(state, interval, anew)
     state = _count(state, interval)
     excluded = promotion.excluded(state.promotion, state.settings.beta)
     if state.alarm is not None:
@@ -59,6 +67,7 @@ def judge(state: JudgeState, situation: Situation, reading: Reading | SourceDown
         stable=interval.stable,
         canary=interval.canary,
         verdict=_verdict(state, finding, excluded),
+        settled_at=situation.settled_at,
     )
 
 
@@ -76,10 +85,11 @@ def _enter(state: JudgeState, situation: Situation) -> JudgeState:
         polls=0,
         clean=0,
         absences=0,
+        further=tuple(further.entered(metric) for metric in state.further),
     )
 
 
-def _take(state: JudgeState, situation: Situation, reading: Reading) -> tuple[JudgeState, Interval]:
+def _take(state: JudgeState, situation: Situation, reading: Reading, anew: bool) -> tuple[JudgeState, Interval]:
     """Difference the counters, and keep account of a canary that has no series."""
     # An arm that is to have no users has no counts, whatever its series say.
     if situation.share == 0:
@@ -87,10 +97,46 @@ def _take(state: JudgeState, situation: Situation, reading: Reading) -> tuple[Ju
     elif situation.share == WHOLE:
         reading = replace(reading, stable=Counters(requests=0, errors=0))
     seen = state.seen or (reading.canary is not None and situation.share > 0)
-    settling = state.tally.at is None or state.tally.at < situation.settled_at
-    tally, interval = take(state.tally, reading, anew=settling, absent_is_none=seen or state.absences >= PATIENCE)
+    tally, interval = take(state.tally, reading, anew=anew, absent_is_none=seen or state.absences >= PATIENCE)
     waited = interval.gap is Gap.ABSENT and reading.canary is None and not seen
     return replace(state, tally=tally, seen=seen, absences=state.absences + waited), interval
+
+
+def _hold(state: JudgeState, interval: Interval, anew: bool) -> JudgeState:
+    """Every fixed limit with one more measurement, of intervals in which the canary had users and was asked something.
+
+    A limit that was broken more often than it allows raises the alarm.
+    """
+    if anew or state.share == 0 or not state.held:
+        return state
+    found = []
+    for limit, held in zip(state.settings.limits, state.held, strict=True):
+        figures = _measured(state, limit.metric, interval)
+        found.append(held if figures == {} else limits.counted(held, limits.measure(limit, figures)))
+    state = replace(state, held=tuple(found))
+    for limit, held in zip(state.settings.limits, state.held, strict=True):
+        if state.alarm is None and held.failures > limit.failure_limit:
+            text = words.limit_broken(limit, held.failures)
+            alarm = Alarm(reason=VerdictReason.LIMIT_EXCEEDED, text=text, culprit=limit.metric)
+            state = replace(state, alarm=alarm)
+    return state
+
+
+def _measured(state: JudgeState, metric: str, interval: Interval) -> Mapping[str, float] | None:
+    """What a limit may name; empty where nothing was asked of the canary, ``None`` where nothing could be read."""
+    if metric != "errors":
+        pairs = zip(state.settings.metrics, state.further, strict=True)
+        found = next(((one, kept) for one, kept in pairs if one.name == metric), None)
+        return further.figures(found[1], found[0]) if found else None
+    canary, stable = interval.canary, interval.stable
+    if canary is None:
+        return None
+    if canary.requests == 0:
+        return {}
+    found_here = {"result": canary.errors / canary.requests, "requests": float(canary.requests)}
+    if stable is not None and stable.requests:
+        found_here["stable"] = stable.errors / stable.requests
+    return found_here
 
 
 def _count(state: JudgeState, interval: Interval) -> JudgeState:
@@ -130,6 +176,8 @@ def _weighed(state: JudgeState, situation: Situation, excluded: float | None) ->
     """What is said of valid data."""
     settings = state.settings
     figures = _figures(state, excluded)
+    if (unkept := _unkept(state)) is not None:
+        return unkept
     if suspicion(state) >= 1.0:
         text = f"Harm may be building up: {figures}"
         return VerdictWord.INCONCLUSIVE, VerdictReason.HARM_BUILDING, text
@@ -138,12 +186,34 @@ def _weighed(state: JudgeState, situation: Situation, excluded: float | None) ->
         return VerdictWord.INCONCLUSIVE, VerdictReason.BOTH_ARMS_BAD, text
     if situation.share == WHOLE and (state.hold_back or state.alone.requests == 0):
         return _collecting(figures)
+    if state.share < WHOLE and (behind := _behind(state, situation)) is not None:
+        return _collecting(behind)
     if situation.last:
         if state.clean >= settings.min_polls:
             return VerdictWord.HEALTHY, VerdictReason.BAKED, figures
     elif state.polls >= settings.min_polls and promotion.is_well(state.promotion, settings.floor, settings.beta):
         return VerdictWord.HEALTHY, VerdictReason.NOT_WORSE, figures
     return _collecting(figures)
+
+
+def _unkept(state: JudgeState) -> Finding | None:
+    """What a fixed limit says against going on; ``None`` where all are kept."""
+    for limit, held in zip(state.settings.limits, state.held, strict=True):
+        if held.errors > limit.consecutive_error_limit:
+            return VerdictWord.SOURCE_DOWN, VerdictReason.SOURCE_EMPTY, words.limit_unread(limit, held.errors)
+        unclear = held.inconclusive > limit.inconclusive_limit
+        if unclear or held.last in (Measurement.FAILED, Measurement.ERROR):
+            return VerdictWord.INCONCLUSIVE, VerdictReason.LIMIT_UNCLEAR, words.limit_unclear(limit, held)
+    return None
+
+
+def _behind(state: JudgeState, situation: Situation) -> str | None:
+    """The further metric that still keeps the step, in words; ``None`` where each is known to be well."""
+    beta, polls = state.settings.beta, state.settings.min_polls
+    for one, metric in zip(state.settings.metrics, state.further, strict=True):
+        if not further.is_well(metric, one, beta=beta, last=situation.last, polls=polls):
+            return f"{further.sentence(metric, one)}; not enough to go on yet."
+    return None
 
 
 def _figures(state: JudgeState, excluded: float | None) -> str:
@@ -167,8 +237,5 @@ def _verdict(state: JudgeState, finding: Finding, excluded: float | None) -> Ver
         threshold=threshold(state),
         excluded=excluded,
         no_harm=suspicion(state) < 0.0 and state.alarm is None,
-        culprit=_CULPRITS.get(reason),
+        culprit=state.alarm.culprit if state.alarm is not None else None,
     )
-
-
-_CULPRITS = {VerdictReason.ERRORS_HIGHER: "errors", VerdictReason.TRAFFIC_MISSING: "traffic"}

@@ -3,9 +3,10 @@
 from math import ceil
 
 from gate.judge.counters import Gap
+from gate.judge.limits import Held
 from gate.judge.traffic import expected
 from rampgate.evidence import Sample
-from rampgate.plan import seconds
+from rampgate.plan import Limit, seconds
 
 
 def rates(stable: Sample, canary: Sample) -> str:
@@ -62,6 +63,32 @@ def absent(stable: bool, canary: bool) -> str:
     if not stable and not canary:
         return "The source has no series for stable, and none for the canary."
     return f"The source has no series for {'the canary' if stable else 'stable'}."
+
+
+def limit_broken(limit: Limit, failures: int) -> str:
+    """A fixed limit that was broken too often."""
+    return (
+        f"The fixed limit on {limit.metric} ({_condition(limit)}) was broken {_count(failures, 'time')}, "
+        f"and {limit.failure_limit} {'is' if limit.failure_limit == 1 else 'are'} allowed. No guarantee covers it."
+    )
+
+
+def limit_unread(limit: Limit, errors: int) -> str:
+    """A fixed limit that nothing could be held to."""
+    return f"The fixed limit on {limit.metric} ({_condition(limit)}) could not be measured {errors} times in a row."
+
+
+def limit_unclear(limit: Limit, held: Held) -> str:
+    """A fixed limit that keeps the step from being left."""
+    return (
+        f"The fixed limit on {limit.metric} ({_condition(limit)}) is not known to be kept: the last measurement was "
+        f"{held.last}, {held.inconclusive} of all were inconclusive."
+    )
+
+
+def _condition(limit: Limit) -> str:
+    said = [f"{name}: {text}" for name, text in (("success", limit.success), ("failure", limit.failure)) if text]
+    return "; ".join(said) or "no condition"
 
 
 def _percent(sample: Sample) -> str:

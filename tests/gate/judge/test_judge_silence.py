@@ -163,7 +163,7 @@ def test_without_a_hold_back_a_much_worse_canary_is_found_and_the_verdict_says_w
     words = [ramp.add(canary=(1000, 100)).verdict for _ in range(4)]
 
     assert (words[-1].word, words[-1].reason) == (REGRESSED, VerdictReason.ERRORS_HIGHER)
-    assert words[-1].threshold == pytest.approx(log(1 / 0.045))
+    assert words[-1].threshold == pytest.approx(log(1 / 0.049))
 
 
 def test_without_a_hold_back_a_rise_that_time_may_have_brought_is_left_alone(ramp_of):

@@ -1,0 +1,67 @@
+"""Judge a rollout's recorded looks again: the same readings must give the same verdicts, to the last figure.
+
+So nobody has to take a verdict's word for it. It is also how a gate that takes a rollout over gets its evidence back.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from math import ceil
+from typing import Any
+
+from gate.judge.state import JudgeState, Situation
+from gate.judge.verdict import begin, judge
+from rampgate.evidence import Look
+from rampgate.plan import RolloutPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Where a replay first parted from the record: the look's number from 1, what differs, and both values."""
+
+    number: int
+    at: float
+    what: str
+    recorded: Any
+    replayed: Any
+
+
+def begun(plan: RolloutPlan) -> JudgeState:
+    """The judge as every rollout of this plan begins with it."""
+    bakes = sum(max(step.bake, plan.judge.min_polls * plan.poll) for step in plan.steps)
+    # Too few would only slow late detection; steps often last longer than their bakes.
+    planned = max(60, ceil(4 * bakes / plan.poll))
+    return begin(plan.judge, steps=len(plan.steps), planned_polls=planned, hold_back=plan.hold_back > 0)
+
+
+def situation_of(plan: RolloutPlan, look: Look) -> Situation:
+    """Where the rollout stood when this look was taken."""
+    return Situation(step=look.step, share=look.share, last=look.step == plan.last, settled_at=look.settled_at)
+
+
+def replay(plan: RolloutPlan, looks: Iterable[Look]) -> tuple[int, Difference | None]:
+    """Judge one attempt's looks again, oldest first: how many there were, and the first difference if there is one.
+
+    Looks without a reading (those after the ramp, at the new version's own state) have nothing to replay.
+    """
+    state, number = begun(plan), 0
+    for number, look in enumerate(looks, start=1):
+        if look.reading is None:
+            continue
+        state, again = judge(state, situation_of(plan, look), look.reading)
+        if (found := difference(number, look, again)) is not None:
+            return number, found
+    return number, None
+
+
+def difference(number: int, recorded: Look, replayed: Look) -> Difference | None:
+    """The first thing in which two looks differ."""
+    for name in ("stable", "canary"):
+        one, other = getattr(recorded, name), getattr(replayed, name)
+        if one != other:
+            return Difference(number=number, at=recorded.at, what=name, recorded=one, replayed=other)
+    for part in fields(recorded.verdict):
+        one, other = getattr(recorded.verdict, part.name), getattr(replayed.verdict, part.name)
+        if one != other:
+            what = f"verdict.{part.name}"
+            return Difference(number=number, at=recorded.at, what=what, recorded=one, replayed=other)
+    return None
