@@ -135,7 +135,7 @@ class Shop:
 
     def push(self, *, version: str = "v2", attempt: int = 1, **inputs: str) -> Run:
         """Run the Action as a push of the merge commit does."""
-        return self.run("push", {"ref": "refs/heads/main"}, attempt=attempt, version=version, **inputs)
+        return self.run("push", {"ref": "refs/heads/main"}, attempt=attempt, inputs={"version": version, **inputs})
 
     def say(self, text: str, *, by: str = "ann") -> dict[str, Any]:
         """Comment on the pull request; the event of it."""
@@ -178,7 +178,7 @@ class Shop:
         attempt: int = 1,
         actor: str = "ann",
         environ: Mapping[str, str] | None = None,
-        **inputs: str,
+        inputs: Mapping[str, str] | None = None,
     ) -> Run:
         """Run the Action as the runner does."""
         folder = self.folder / f"run-{next(self._runs)}"
@@ -190,7 +190,7 @@ class Shop:
             "flag-server-url": self.server.url,
             "flag-server-key": self.key,
             "github-token": self.token,
-            **{name.replace("_", "-"): value for name, value in inputs.items()},
+            **{name.replace("_", "-"): value for name, value in (inputs or {}).items()},
         }
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "INPUT_"))}
         with (folder / "log.txt").open("ab") as log:

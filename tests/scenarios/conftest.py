@@ -1,4 +1,4 @@
-"""A flag server for each file, and a shop for each test."""
+"""A flag server for each file, and a shop or a fleet of gates for each test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +8,8 @@ import pytest
 from tests.flagserver.process import FlagServer
 from tests.scenarios.action import Shop
 from tests.scenarios.action import shop as open_shop
+from tests.scenarios.fleet import Fleet
+from tests.scenarios.gates import Gates
 
 
 @pytest.fixture(scope="module")
@@ -22,3 +24,17 @@ def shop(tmp_path: Path, flag_server: FlagServer) -> Iterator[Shop]:
     """A repository, its shop and its Action."""
     with open_shop(tmp_path, flag_server) as opened:
         yield opened
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, flag_server: FlagServer) -> Iterator[Fleet]:
+    """Gates of one flag."""
+    with Gates() as gates:
+        yield Fleet(server=flag_server, gates=gates, folder=tmp_path)
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[Fleet]:
+    """Gates on a flag server of their own, which may be killed."""
+    with FlagServer(tmp_path, log_level="warning") as server, Gates() as gates:
+        yield Fleet(server=server, gates=gates, folder=tmp_path)

@@ -41,7 +41,8 @@ class Living:
 
     def calls(self) -> list[dict[str, Any]]:
         """What it has called so far, as it wrote it down."""
-        return [json.loads(line) for line in Path(self.job.journal).read_text().splitlines()]
+        # What comes after the last line's end is still being written.
+        return [json.loads(line) for line in Path(self.job.journal).read_text().split("\n")[:-1]]
 
     def log(self) -> str:
         return Path(f"{self.job.journal}.log").read_text()

@@ -9,7 +9,6 @@ import os
 import select
 import signal
 import sys
-import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -152,8 +151,7 @@ def main() -> None:
     pending = b""
     reading = True
     while reading or alive:
-        ready = select.select([0], [], [], 0.01)[0] if reading else time.sleep(0.01)
-        if ready:
+        if select.select([0] if reading else [], [], [], 0.01)[0]:
             chunk = os.read(0, 1 << 16)
             reading = bool(chunk)
             *lines, pending = (pending + chunk).split(b"\n")

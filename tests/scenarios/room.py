@@ -49,7 +49,7 @@ class Room:
     def lines(self) -> tuple[Line, ...]:
         """What happened, in order; what came with an older fence than something before it is left out."""
         found, highest = [], 0
-        for text in (self.folder / "log").read_text().splitlines():
+        for text in (self.folder / "log").read_text().split("\n")[:-1]:
             at, what, slot, version, fence = text.split()
             if int(fence) >= highest:
                 highest = int(fence)

@@ -108,7 +108,7 @@ def test_a_fork_is_told_why_nothing_happens(shop: Shop) -> None:
     head = {"sha": "f" * 40, "repo": {"id": 2}}
     event = {"action": "opened", "pull_request": {"number": shop.number, "head": head}}
 
-    run = shop.run("pull_request", event, mode="run", flag_server_key="", github_token="")
+    run = shop.run("pull_request", event, inputs={"mode": "run", "flag_server_key": "", "github_token": ""})
 
     assert run.code() == 0, run.log
     assert decided(run) == ("nothing", "fork_read_only")

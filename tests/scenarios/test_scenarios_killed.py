@@ -4,9 +4,7 @@ Each kill is a rollout of its own flag; many run side by side on one flag server
 once, the others only after their lease has lapsed.
 """
 
-import json
 import signal
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
