@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gate.deploy import DeployAction, Work
+from gate.drive import Driver
 from rampgate.evidence import VerdictWord
 from rampgate.machine.events import Told
 from rampgate.machine.state import Order, Phase, Reason, Refused, Verb
@@ -179,7 +180,7 @@ def abort_at(scene: Scene, share: int, *, times: int = 1) -> list[Refused | None
     scene.clock.advance = watch  # type: ignore[method-assign]
     wait = scene.server.rollout
 
-    def waiting(rollout_id: str, *, after: int | None = None, wait_for: float = 0.0, **kwargs: float):  # type: ignore[no-untyped-def]
+    def waiting(rollout_id: str, *, after: int | None = None, **kwargs: float):  # type: ignore[no-untyped-def]
         watch(0.0)
         return wait(rollout_id, after=after, **kwargs)
 
@@ -203,8 +204,6 @@ def test_two_gates_do_not_fight():
     scene = Scene()
     first, second = Scene.world(scene, "gate 1"), Scene.world(scene, "gate 2")
     assert first.holder != second.holder
-
-    from gate.drive import Driver
 
     follower = Driver(world=second, rollout=scene.server.rollout("r1"))
     leader = Driver(world=first, rollout=scene.server.rollout("r1"))
