@@ -53,14 +53,14 @@ class RealClock:
 def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hands:
     """The hands that this configuration describes, at work in these surroundings."""
     options = config.metrics[0]
-    hidden = options.credentials()
-    secrets = (*around.secrets, *(value for name in hidden if (value := around.environ.get(name))))
+    names = options.credentials()
+    secrets = (*around.secrets, *(value for name in names if (value := around.environ.get(name))))
     workplace = Workplace(
         folder=around.folder,
         environ=around.environ,
         say=around.say,
         secrets=secrets,
-        hidden=hidden,
+        hidden=tuple(name for name in names if name not in metrics.SHARED),
         every=min(1.0, config.plan.poll),
     )
     deployer = deploy.build(_deploy(config.deploy), workplace)
@@ -69,7 +69,7 @@ def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hand
         verify=verify.DarkVerification(
             deployer=deployer, workplace=workplace, checks=tuple(_check(one) for one in config.verify)
         ),
-        source=metrics.build(options, Means(telemetry=telemetry, environ=around.environ)),
+        source=metrics.build(options, Means(telemetry=telemetry, environ=around.environ, folder=around.folder)),
     )
 
 

@@ -193,3 +193,12 @@ def _refusing(allowed: re.Pattern[str], why: str, then: Writer, value: str) -> s
     if not allowed.fullmatch(value):
         raise UnwritableError(f"{value!r} {why}")
     return then(value)
+
+
+PLAIN = Language(
+    token=re.compile(r"(?!)"),
+    writer=lambda *_: str,
+    where="placeholders may stand anywhere",
+    takes=frozenset(Placeholder) - TIMES,
+)
+"""Text that nobody parses: one value of a structured question. It needs no quoting."""

@@ -6,6 +6,7 @@ A source never judges, never guesses and never raises for what the world does: w
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from rampgate.evidence import Reading, SourceDown
@@ -55,10 +56,11 @@ class TelemetryApi(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """What sources may use: the flag server, and the environment that holds their credentials."""
+    """What sources may use: the flag server, the environment with their credentials, and where commands run."""
 
     telemetry: TelemetryApi
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    folder: Path = Path()
 
 
 class Options(Protocol):

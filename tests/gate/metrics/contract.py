@@ -2,14 +2,15 @@
 
 import gzip
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import pytest
 
-from gate.metrics import Question, Source
+from gate.metrics import Means, Question, Source
 from rampgate.evidence import Counters, Reading, SourceDown, VerdictReason
-from rampgate.rollout import Slot
+from rampgate.rollout import Slot, Telemetry
 from tests.gate.metrics.scripted import Reply, Script, ScriptedServer, scripted
 
 SECRET = "s3cr3t-t0ken"
@@ -41,8 +42,26 @@ NONSENSE = {
 }
 
 
+class _NoTelemetry:
+    def telemetry(self, rollout_id: str) -> Telemetry:
+        raise AssertionError(f"nobody asked for {rollout_id}")
+
+
+def means(environ: Mapping[str, str] | None = None) -> Means:
+    """What a source may use that has no use for the flag server."""
+    return Means(telemetry=_NoTelemetry(), environ=dict(environ or {}))
+
+
+def asking_for(version: str | None, stable: str | None = "v1", at: float = QUESTION.at) -> Question:
+    """The question about a canary of this version."""
+    canary = Slot(name="green", version=version)
+    return replace(QUESTION, stable=Slot(name="blue", version=stable), canary=canary, at=at)
+
+
 class Kind(Protocol):
-    """How a source is made, and what its server answers when all is well."""
+    """How a source is made, and what its server answers when all is well: ``at`` the moment that it reads up to."""
+
+    at: float
 
     def source(self, url: str) -> Source: ...
     def good(self, stable: Counters, canary: Counters) -> Script: ...
@@ -80,7 +99,7 @@ class SourceContract:
 
     def test_counts_of_both_arms_are_read_as_they_are(self, server: ScriptedServer) -> None:
         answer = self.kind.source(server.url).read(QUESTION)
-        assert answer == Reading(at=QUESTION.at, stable=STABLE, canary=CANARY)
+        assert answer == Reading(at=self.kind.at, stable=STABLE, canary=CANARY)
 
     def test_a_counter_that_began_again_is_passed_on_raw(self, server: ScriptedServer) -> None:
         source = self.kind.source(server.url)

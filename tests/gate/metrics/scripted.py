@@ -16,6 +16,7 @@ class Asked:
     path: str
     query: dict[str, str]
     headers: dict[str, str]
+    body: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,9 @@ class _Connection(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        asked = Asked(path=parts.path, query=query, headers={k.lower(): v for k, v in self.headers.items()})
+        headers = {k.lower(): v for k, v in self.headers.items()}
+        body = self.rfile.read(int(headers.get("content-length", "0")))
+        asked = Asked(path=parts.path, query=query, headers=headers, body=body)
         self.server.asked.append(asked)
         self.close_connection = True
         if self.server.raw is not None:
@@ -92,6 +95,9 @@ class _Connection(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(reply.body)
+
+    def do_POST(self) -> None:
+        self.do_GET()
 
     def log_message(self, *_: Any) -> None:
         """Says nothing."""

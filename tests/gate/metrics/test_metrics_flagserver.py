@@ -1,6 +1,7 @@
 """The flag server's telemetry as a source, through the gate's own client."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,8 @@ from tests.gate.metrics.scripted import Asked, Reply, Script
 
 
 class _FlagServerKind:
+    at = QUESTION.at
+
     def source(self, url: str) -> Source:
         return build(FlagServerOptions(), Means(telemetry=FlagServer(url, SECRET, timeout=0.2), environ={}))
 
@@ -74,5 +77,15 @@ def test_what_the_client_says_went_wrong_is_made_harmless() -> None:
     assert "::error::" not in answer.text.removeprefix("telemetry: ")
 
 
-def test_the_registry_names_the_sources_that_there_are() -> None:
-    assert list(SOURCES) == ["flagserver", "prometheus"]
+PAGES = Path(__file__).parents[3] / "docs/sources"
+
+
+def test_every_source_has_a_page_and_every_page_a_source() -> None:
+    assert {page.stem for page in PAGES.glob("*.md")} - {"README"} == SOURCES.keys()
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_sources_page_begins_with_its_name_and_an_example(name: str) -> None:
+    text = (PAGES / f"{name}.md").read_text()
+    assert text.startswith(f"# Source `{name}`: ")
+    assert f"errors: {name}" in text

@@ -45,6 +45,8 @@ def _answers(counts: Callable[[str, str], bytes]) -> Script:
 
 
 class _PrometheusKind:
+    at = QUESTION.at
+
     def source(self, url: str) -> Source:
         return _source(url, {"PROM_TOKEN": SECRET}, token_env="PROM_TOKEN")
 
