@@ -3,11 +3,13 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import requests
 
 from tests.flagserver.callers import Gate
+from tests.flagserver.inside import PLAN as INSIDE
 from tests.flagserver.process import FlagServer
 
 ROOT = Path(__file__).parents[2]
@@ -21,21 +23,31 @@ def example(name: str) -> str:
     return str(found[name])
 
 
-class Release:
-    """A server on which the flag `shop` is ramping: one user is served green, another blue."""
+PLAN = replace(INSIDE, poll=0.5, lease=600.0, stale_after=600.0, scale_down_delay=1200.0)
+"""Apps report several times a second, and no gate has to come by while a test runs."""
 
-    def __init__(self, server: FlagServer) -> None:
+
+class Release:
+    """A server on which the flag `shop` is ramping: one user is served green, another blue. Shipping is free."""
+
+    def __init__(self, server: FlagServer, environment: str = "production") -> None:
         self.server = server
-        self.gate = Gate(server)
-        self.key = server.key("sdk")
-        self.rollout = self.gate.to_ten_percent(self.gate.create("shop")).id
+        self.environment = environment
+        self.gate = Gate(server, environment)
+        self.key = server.key("sdk", environment)
+        self.rollout = self.gate.to_ten_percent(self.gate.create("shop", plan=PLAN)).id
+        self.gate.put("free-shipping", True)
         users = [f"user-{number}" for number in range(200)]
         self.green = next(user for user in users if self.asked(user) == "green")
         self.blue = next(user for user in users if self.asked(user) == "blue")
 
     @property
     def environ(self) -> dict[str, str]:
-        return {"RAMPGATE_URL": self.server.url, "RAMPGATE_KEY": self.key}
+        return {
+            "RAMPGATE_URL": self.server.url,
+            "RAMPGATE_KEY": self.key,
+            "RAMPGATE_ENVIRONMENT": self.environment,
+        }
 
     def asked(self, user: str) -> str:
         """What the server itself says for a user."""

@@ -1,0 +1,1 @@
+"""The shop: settings, one view, and the middleware around them in `wsgi`."""

@@ -1,0 +1,5 @@
+"""The one client of this process."""
+
+from rampgate import FlagClient
+
+client = FlagClient.from_env()
