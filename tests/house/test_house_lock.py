@@ -7,7 +7,7 @@ import pytest
 
 from tests.house.tree import ROOT
 
-LOCKS = {"requirements-gate.txt": ("gate",), "requirements-server.txt": ("server", "postgres")}
+LOCKS = {"requirements-gate.txt": ("gate", "cloudwatch"), "requirements-server.txt": ("server", "postgres")}
 """What each image installs: its lock, and the extras that it stands for."""
 
 BESIDES = ("requirements-dev.txt", "requirements-build.txt", "bench/requirements.txt")
