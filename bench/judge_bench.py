@@ -14,38 +14,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from gate.judge import Situation, begin, judge
+from gate.judge.simulate import binomial, poisson
 from rampgate.evidence import Counters, Reading, VerdictWord
 from rampgate.plan import WHOLE, JudgeSettings
 
 SETTINGS = JudgeSettings()
-
-
-def poisson(rng: random.Random, mean: float) -> int:
-    """Exact, in logarithmic time, by splitting at a gamma variate (Ahrens & Dieter 1974)."""
-    count = 0
-    while mean > 12.0:
-        part = int(mean * 7 / 8)
-        at = rng.gammavariate(part, 1.0)
-        if at > mean:
-            return count + binomial(rng, part - 1, mean / at)
-        count, mean = count + part, mean - at
-    limit, product = math.exp(-mean), rng.random()
-    while product > limit:
-        count, product = count + 1, product * rng.random()
-    return count
-
-
-def binomial(rng: random.Random, tries: int, chance: float) -> int:
-    """Exact, in logarithmic time, by splitting at a beta variate."""
-    count = 0
-    while tries > 40:
-        middle = tries // 2 + 1
-        at = rng.betavariate(middle, tries + 1 - middle)
-        if at <= chance:
-            count, tries, chance = count + middle, tries - middle, (chance - at) / (1.0 - at)
-        else:
-            tries, chance = middle - 1, chance / at
-    return count + sum(rng.random() < chance for _ in range(tries))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import wraps
 from getpass import getuser
 from pathlib import Path
 from socket import gethostname
@@ -16,9 +15,9 @@ from uuid import uuid4
 import click
 
 from gate import config
+from gate.cli_evidence import COMMANDS
 from gate.config.schema import schema
-from gate.errors import Exit, InputError, RampgateError
-from gate.flagserver_api import FlagServer
+from gate.errors import Exit
 from gate.github.no_github import NoGitHub
 from gate.inputs import INPUTS
 from gate.release import Gate, Release, release
@@ -27,11 +26,11 @@ from gate.report.page import headline
 from gate.report.result import decision_of, exit_of
 from gate.runner_files import RunnerFiles
 from gate.telling import Audience, Telling
+from gate.terminal import flag_server, spoken
 from gate.world import RealClock, Surroundings, hands
 from rampgate.machine.events import Told
 from rampgate.machine.state import Order
 from rampgate.plan import RolloutPlan, percent, seconds
-from rampgate.problem import Problem
 from rampgate.rollout import Rollout
 
 P = ParamSpec("P")
@@ -43,23 +42,8 @@ def main() -> None:
     """Releases that undo themselves: the gate, from the command line."""
 
 
-def spoken(command: Callable[P, None]) -> Callable[P, None]:
-    """A command whose errors are told on standard error and end it with their exit code."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except RampgateError as error:
-            end(error)
-
-    return run
-
-
-def end(error: RampgateError) -> NoReturn:
-    """Say what went wrong, and end."""
-    click.echo(str(error), err=True)
-    sys.exit(error.exit)
+for _command in COMMANDS:
+    main.add_command(_command)
 
 
 @main.command()
@@ -102,7 +86,7 @@ def run(version: str, file: Path, environment: str | None, override: str | None)
 @spoken
 def drive(rollout_id: str, folder: Path) -> None:
     """Take up a ROLLOUT that nobody drives, and drive it to its end, as its own configuration says."""
-    rollout = _server().rollout(rollout_id)
+    rollout = flag_server().rollout(rollout_id)
     found = config.from_document(rollout.config, where=f"rollout {rollout_id}")
     with _gate(found, folder / INPUTS["config"].default) as gate:
         _end_with(gate.drive(rollout))
@@ -114,7 +98,7 @@ def drive(rollout_id: str, folder: Path) -> None:
 @spoken
 def status(environment: str | None, flag: str | None) -> None:
     """Say where each active rollout stands, and why it waits."""
-    click.echo(replies.status(_server().find(environment=environment, flag=flag, active=True)))
+    click.echo(replies.status(flag_server().find(environment=environment, flag=flag, active=True)))
 
 
 def _order(name: str, order: Order, text: str) -> None:
@@ -124,7 +108,7 @@ def _order(name: str, order: Order, text: str) -> None:
     @spoken
     def obey(rollout_id: str, reason: tuple[str, ...]) -> None:
         told = Told(order=order, by=getuser(), text=" ".join(reason))
-        answer = _server().post(rollout_id, told, f"cli:{uuid4()}")
+        answer = flag_server().post(rollout_id, told, f"cli:{uuid4()}")
         click.echo(replies.obeyed(answer))
         if answer.refusal is not None:
             sys.exit(Exit.NOT_RELEASED)
@@ -143,23 +127,12 @@ _order("resume", Order.RESUME, "End a pause of ROLLOUT.")
 @spoken
 def sweep(environment: str | None, folder: Path) -> None:
     """Finish what other gates have left behind: rollouts that wait for hands."""
-    left = [one for one in _server().find(environment=environment, limit=200) if one.state.needs_hands]
+    left = [one for one in flag_server().find(environment=environment, limit=200) if one.state.needs_hands]
     for one in left:
         found = config.from_document(one.config, where=f"rollout {one.id}")
         with _gate(found, folder / INPUTS["config"].default) as gate:
             click.echo(headline(gate.drive(one), time.time()))
     click.echo(f"{len(left)} rollouts waited for hands." if left else "Nothing waits for hands.")
-
-
-def _server() -> FlagServer:
-    missing = [
-        Problem(name, "nothing", text)
-        for name, text in (("RAMPGATE_URL", "the flag server's address"), ("RAMPGATE_KEY", "an operator key for it"))
-        if not os.environ.get(name)
-    ]
-    if missing:
-        raise InputError(tuple(missing))
-    return FlagServer(os.environ["RAMPGATE_URL"], os.environ["RAMPGATE_KEY"])
 
 
 def _here() -> str:
@@ -169,7 +142,7 @@ def _here() -> str:
 @contextmanager
 def _gate(found: config.Config, file: Path) -> Iterator[Gate]:
     """A gate at this terminal, whose hooks run in the folder that holds the configuration's `.github`."""
-    server = _server()
+    server = flag_server()
     folder = file.resolve().parent
     folder = folder.parent if folder.name == ".github" else folder
     audience = Audience(say=click.echo, files=RunnerFiles(), server=server, github=lambda: NoGitHub(click.echo))

@@ -61,6 +61,11 @@ def answer(begun: Begun | None, line: str) -> tuple[Begun, dict[str, Any] | None
     return Begun(state, begun.stages, begun.unknown), said
 
 
+def written(said: Mapping[str, Any]) -> str:
+    """An answer as its line."""
+    return json.dumps(said)
+
+
 def started(start: Any) -> Begun:
     """A rollout that begins. Raises ``LineError``."""
     if not isinstance(start, dict):
