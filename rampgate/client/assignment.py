@@ -72,12 +72,12 @@ class Assignment:
     count no exposure of their own.
     """
 
-    __slots__ = ("_number", "_owed", "_since", "details", "user")
+    __slots__ = ("_number", "_since", "details", "owed", "user")
 
     def __init__(self, details: Details[Any], user: str | None, key: ArmKey | None, owed: Owed) -> None:
         self.details = details
         self.user = user
-        self._owed = owed
+        self.owed = owed
         self._since = owed.clock()
         self._number = None if key is None or user is None else owed.add(key, user, self._since)
 
@@ -108,14 +108,14 @@ class Assignment:
         """
         if self._number is None:
             return
-        arm = self._owed.take(self._number)
+        arm = self.owed.take(self._number)
         if arm is not None:
-            arm.record(ok, (self._owed.clock() - self._since) * 1000 if ms is None else ms, self.user or "")
+            arm.record(ok, (self.owed.clock() - self._since) * 1000 if ms is None else ms, self.user or "")
 
     def renew(self) -> None:
         """Say that the request is alive: a long download is no failure as long as it moves."""
         if self._number is not None:
-            self._owed.renew(self._number)
+            self.owed.renew(self._number)
 
     @contextmanager
     def pinned(self) -> Iterator["Assignment"]:

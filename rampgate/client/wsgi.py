@@ -67,7 +67,7 @@ class FlagMiddleware:
             # Nothing can go wrong any more, and servers read the length of these.
             assignment.finish(ok=not failed[0])
             return body
-        return _Body(body, assignment, failed)
+        return Body(body, assignment, failed)
 
     def _whom(self, environ: "WSGIEnvironment") -> User | None:
         try:
@@ -76,7 +76,7 @@ class FlagMiddleware:
             return None
 
 
-class _Body:
+class Body:
     """An answer that is still being made: its outcome is known at its end, or when it is closed."""
 
     def __init__(self, body: Iterable[bytes], assignment: Assignment, failed: list[bool]) -> None:

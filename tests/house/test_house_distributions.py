@@ -15,7 +15,11 @@ import pytest
 
 from tests.house.tree import PACKAGES, ROOT, sources
 
-OPTIONAL = {"openfeature": "rampgate/client/openfeature"}
+OPTIONAL = {
+    "openfeature": "rampgate/client/openfeature",
+    "flask": "rampgate/client/flask",
+    "pytest": "rampgate/client/pytest_plugin",
+}
 """Imports that need an extra, and the one place where they may stand."""
 
 
