@@ -218,6 +218,9 @@ class RolloutPlan:
 _LONGEST = 30 * 86_400
 
 
+MOST_STEPS = 50
+
+
 def problems(plan: RolloutPlan) -> Iterator[Problem]:
     """Everything that makes a plan unsafe or senseless (SEMANTICS 4 and 5); nothing for a good plan."""
     yield from _steps(plan)
@@ -226,22 +229,26 @@ def problems(plan: RolloutPlan) -> Iterator[Problem]:
         yield Problem("usersFollow", plan.users_follow, allowed)
     yield from _timings(plan)
     yield from _policies(plan)
+    yield from _judging(plan.judge)
 
 
 def _steps(plan: RolloutPlan) -> Iterator[Problem]:
     shares = [step.share for step in plan.steps]
-    if not shares:
-        yield Problem("steps", "an empty list", "at least one step, the last of them 100")
+    if not 0 < len(shares) <= MOST_STEPS:
+        yield Problem("steps", f"a list of {len(shares)}", f"1 to {MOST_STEPS} steps, the last of them 100")
         return
     for number, (before, here) in enumerate(zip([0, *shares], shares, strict=False)):
-        if here <= before:
-            yield Problem(f"steps[{number}]", percent(here), f"more than {percent(before)}: steps rise")
-    if shares[-1] != WHOLE:
-        yield Problem(f"steps[{len(shares) - 1}]", percent(shares[-1]), "100: the last step is everybody")
+        rises, ends = here > before, number < len(shares) - 1 or here == WHOLE
+        if rises and ends:
+            continue
+        allowed = f"more than {percent(before)}: steps rise"
+        if not ends:
+            allowed = "100: the last step is everybody" + ("" if rises else ", and steps rise")
+        yield Problem(f"steps[{number}]", percent(here), allowed)
     if plan.dark.share != 0:
         yield Problem("dark.share", percent(plan.dark.share), "0: nobody meets a dark version")
     previous = shares[-2] if len(shares) > 1 else 0
-    if not 0 <= plan.hold_back < WHOLE - previous:
+    if previous < WHOLE and not 0 <= plan.hold_back < WHOLE - previous:
         allowed = f"at least 0 and less than {percent(WHOLE - previous)}, so that the last step still widens"
         yield Problem("holdBack", percent(plan.hold_back), allowed)
 
@@ -308,6 +315,42 @@ def _policy(path: str, place: str, policy: Policy) -> Iterator[Problem]:
         yield Problem(path, policy, "one of " + ", ".join(ALLOWED_POLICIES[place]))
 
 
+JUDGE_BOUNDS: Mapping[str, tuple[float, float]] = {
+    "alpha": (1e-6, 0.5),
+    "beta": (1e-6, 0.5),
+    "margin": (1, 10),
+    "floor": (0, 0.5),
+    "weight": (1e-3, 1e3),
+    "exclude": (1.01, 100),
+    "minPolls": (1, 1000),
+    "minIntervals": (1, 1000),
+}
+"""Between which figures the judge is a judge: outside of them it never reverts, or never lets anything go on."""
+
+
+def _judging(judge: JudgeSettings) -> Iterator[Problem]:
+    for name, value in (
+        ("alpha", judge.alpha),
+        ("beta", judge.beta),
+        ("margin", judge.margin),
+        ("floor", judge.floor),
+        ("minPolls", judge.min_polls),
+        ("minIntervals", judge.min_intervals),
+    ):
+        yield from _bounded(name, name, value)
+    for number, ratio in enumerate(judge.exclude):
+        yield from _bounded(f"exclude[{number}]", "exclude", ratio)
+    for number, metric in enumerate(judge.metrics):
+        for name, value in (("margin", metric.margin), ("floor", metric.floor), ("weight", metric.weight)):
+            yield from _bounded(f"metrics[{number}].{name}", name, value)
+
+
+def _bounded(path: str, name: str, value: float) -> Iterator[Problem]:
+    low, high = JUDGE_BOUNDS[name]
+    if not low <= value <= high:
+        yield Problem(path, f"{value:g}", f"a number from {low:g} to {high:g}")
+
+
 def percent(share: int) -> str:
     """A share as people write it: ``percent(12_500)`` is ``"12.5 %"``."""
     return f"{share * 100 / WHOLE:.3f}".rstrip("0").rstrip(".") + " %"
@@ -315,7 +358,7 @@ def percent(share: int) -> str:
 
 def seconds(duration: float) -> str:
     """A duration in the one grammar that the plan reads: ``seconds(5400)`` is ``"1h30m"``."""
-    if not isfinite(duration):
+    if not isfinite(duration * 1000):
         return str(duration)
     millis = round(duration * 1000)
     sign, millis = ("-", -millis) if millis < 0 else ("", millis)

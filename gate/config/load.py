@@ -112,8 +112,11 @@ def _rest(document: dict[str, Any], wrong: list[Fault]) -> list[Problem]:
         _leave_out(readable, fault)
     try:
         file = File.model_validate({**_MUST, **readable})
-    except ValidationError:
-        return []
+    except ValidationError as error:
+        # What an unknown key leaves behind can lack the right one: then the whole of it is left out.
+        for fault in faults(error):
+            readable.pop(str(fault.place[0]) if fault.place else "", None)
+        file = File.model_validate({**_MUST, **readable})
     rest = list(misfits(file, plan_of(file, file.environment or "none")))
     if file.environment is None:
         rest.append(_NO_ENVIRONMENT)

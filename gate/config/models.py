@@ -30,6 +30,8 @@ from rampgate.evidence import VerdictWord
 from rampgate.plan import (
     ALLOWED_POLICIES,
     DEFAULT_BUDGETS,
+    JUDGE_BOUNDS,
+    MOST_STEPS,
     Confirm,
     FlagKind,
     JudgeSettings,
@@ -78,7 +80,8 @@ class StepKeys(Keys):
         try:
             share(value)
         except PydanticCustomError:
-            raise refusal("a percentage such as 10, or a mapping such as {share: 10, bake: 5m}") from None
+            allowed = "a percentage above 0 and at most 100 with at most 3 decimals, or a mapping such as"
+            raise refusal(f"{allowed} {{share: 10, bake: 5m}}") from None
         return {"share": value}
 
     @classmethod
@@ -159,7 +162,9 @@ class DeployKeys(Keys):
     @model_validator(mode="before")
     @classmethod
     def _one(cls, value: Any) -> Any:
-        if isinstance(value, dict) and (("command" in value) == ("none" in value) or value.get("none") is False):
+        # A key that is none of ours is a problem of its own, with the name that was probably meant.
+        known = isinstance(value, dict) and value.keys() <= cls.model_fields.keys()
+        if known and (("command" in value) == ("none" in value) or value.get("none") is False):
             raise refusal("one of {command: ./deploy.sh} and {none: true}")
         return value
 
@@ -217,7 +222,7 @@ class File(Keys):
         description="What to judge by, such as [{errors: flagserver}].", min_length=1, max_length=1
     )
     steps: list[StepKeys] = Field(
-        default=[], description="The ramp, such as [10, 50, 100].", min_length=1, max_length=50
+        default=[], description="The ramp, such as [10, 50, 100].", min_length=1, max_length=MOST_STEPS
     )
     strategy: Annotated[Strategy, *one_of(*STRATEGIES)] = Field(default=_PLAN.strategy, description="How users move.")
     kind: Annotated[FlagKind, *one_of(*FlagKind)] = Field(
@@ -239,19 +244,19 @@ class File(Keys):
     scale_down_delay: Duration = Field(
         default=_PLAN.scale_down_delay, description="How long the old version stays warm."
     )
-    margin: Annotated[float, *number(1, 10)] = Field(
+    margin: Annotated[float, *number(*JUDGE_BOUNDS["margin"])] = Field(
         default=_JUDGE.margin, description="The largest harmless ratio of error rates, new to stable."
     )
-    floor: Annotated[float, *number(0, 0.5)] = Field(
+    floor: Annotated[float, *number(*JUDGE_BOUNDS["floor"])] = Field(
         default=_JUDGE.floor, description="The error rate below which nothing is reverted."
     )
-    alpha: Annotated[float, *number(1e-6, 0.5)] = Field(
+    alpha: Annotated[float, *number(*JUDGE_BOUNDS["alpha"])] = Field(
         default=_JUDGE.alpha, description="The largest chance to revert a healthy release."
     )
-    beta: Annotated[float, *number(1e-6, 0.5)] = Field(
+    beta: Annotated[float, *number(*JUDGE_BOUNDS["beta"])] = Field(
         default=_JUDGE.beta, description="The largest chance to widen a release that is at the limit."
     )
-    min_polls: Annotated[int, *number(1, 1000, whole=True)] = Field(
+    min_polls: Annotated[int, *number(*JUDGE_BOUNDS["minPolls"], whole=True)] = Field(
         default=_JUDGE.min_polls, description="The fewest polls of a step before it may be left."
     )
     on_gate_lost: Annotated[OnGateLost, *one_of(*OnGateLost)] = Field(

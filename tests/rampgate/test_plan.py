@@ -1,6 +1,7 @@
 """A plan says everything that is wrong with it at once, and writes shares and durations as people do."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,9 @@ from rampgate.plan import (
     WHOLE,
     Budget,
     Confirm,
+    JudgeSettings,
+    MetricKind,
+    MetricSettings,
     Policy,
     Problem,
     RolloutPlan,
@@ -56,7 +60,6 @@ def test_everything_that_is_wrong_is_told_at_once():
     assert sorted(found) == sorted(
         [
             "steps[1]",
-            "steps[1]",
             "dark.share",
             "usersFollow",
             "lease",
@@ -81,6 +84,15 @@ def test_a_problem_says_where_what_and_what_is_allowed():
     assert str(problem) == "steps[1]: 50 % is not allowed: 100: the last step is everybody."
 
 
+def test_a_last_step_that_falls_is_told_both():
+    (problem,) = problems(replace(PLAN, steps=(Step(share=50_000), Step(share=10_000))))
+    assert str(problem) == "steps[1]: 10 % is not allowed: 100: the last step is everybody, and steps rise."
+
+
+def test_what_only_follows_from_a_step_is_not_told():
+    assert paths(steps=(Step(share=WHOLE), Step(share=WHOLE)), hold_back=0) == ["steps[1]"]
+
+
 def test_a_problem_names_the_nearest_where_there_is_one():
     problem = Problem("strategy", "canari", "one of canary, blue-green, rolling", "canary")
     assert str(problem).endswith("Did you mean canary?")
@@ -94,6 +106,31 @@ def test_a_plan_without_steps_is_refused():
 def test_steps_rise(shares: tuple[int, ...]):
     steps = tuple(Step(share=share) for share in shares)
     assert any(path.startswith("steps[") for path in paths(steps=steps, hold_back=0))
+
+
+def test_a_plan_has_a_sane_number_of_steps():
+    steps = [Step(share=share) for share in range(1, 51)]
+    assert paths(steps=(*steps[:49], Step(share=WHOLE))) == []
+    assert paths(steps=(*steps, Step(share=WHOLE))) == ["steps"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"alpha": 1.0}, "alpha"),
+        ({"alpha": 0.0}, "alpha"),
+        ({"beta": -0.1}, "beta"),
+        ({"margin": -1.0}, "margin"),
+        ({"margin": NAN}, "margin"),
+        ({"floor": 1.0}, "floor"),
+        ({"min_polls": 0}, "minPolls"),
+        ({"min_intervals": 10**12}, "minIntervals"),
+        ({"exclude": (3.0, 1.0)}, "exclude[1]"),
+        ({"metrics": (MetricSettings(name="slow", kind=MetricKind.LATENCY, weight=-1.0),)}, "metrics[0].weight"),
+    ],
+)
+def test_a_judge_that_could_not_judge_is_refused(changes: dict[str, Any], path: str):
+    assert paths(judge=replace(JudgeSettings(), **changes)) == [path]
 
 
 def test_nobody_meets_a_dark_version():
@@ -126,7 +163,7 @@ def test_the_old_version_stays_for_twice_stale_after():
 
 
 @pytest.mark.parametrize("name", ["poll", "lease", "stale_after", "heartbeat", "deploy", "verify", "retire", "pause"])
-@pytest.mark.parametrize("value", [0.0, -1.0, NAN, float("inf"), 31 * 86_400.0])
+@pytest.mark.parametrize("value", [0.0, -1.0, NAN, float("inf"), 1e308, 31 * 86_400.0])
 def test_a_timing_that_is_no_sane_duration_is_refused(name: str, value: float):
     assert paths(**{name: value})
 
@@ -189,6 +226,6 @@ def test_durations_are_written_in_the_grammar_that_plans_read(duration: float, t
     assert seconds(duration) == text
 
 
-@pytest.mark.parametrize("duration", [NAN, float("inf")])
+@pytest.mark.parametrize("duration", [NAN, float("inf"), 1e308])
 def test_what_is_no_duration_is_still_written(duration: float):
     assert seconds(duration) == str(duration)

@@ -304,6 +304,12 @@ def test_a_deployment_is_one_thing(deploy: object) -> None:
     assert set(refused(deploy=deploy)) <= {"deploy", "deploy.command"}
 
 
+def test_a_misspelt_deployer_is_told_by_its_name_and_what_was_meant() -> None:
+    found = refused(deploy={"comand": "./deploy.sh"}, steps=[50, 10])
+    assert found["deploy.comand"].hint == "command"
+    assert found.keys() == {"deploy.comand", "steps[1]"}
+
+
 @pytest.mark.parametrize("key", ["hooks", "notify", "usersFollow", "<<", "Flag"])
 def test_what_is_not_carried_out_is_no_key(key: str) -> None:
     assert refused(**{key: {"a": 1}})[key].value == "this key"
