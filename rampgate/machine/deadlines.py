@@ -107,9 +107,20 @@ def _retire(plan: RolloutPlan, state: State, because: Because, now: float) -> Tr
         return moves.stay(replace(freed, revision=state.revision + 1), Verb.HOLD, because)
     if state.phase is Phase.REVERTING:
         return moves.end_revert(moves.let_go(state, now), now)
+    if not state.retirement_begun and not moves.is_seen_up(state, now):
+        return _keep_warm(plan, state, now)
     if not state.retirement_begun:
         return moves.begin_retirement(plan, state, now)
     return moves.promote(moves.let_go(state, now), now, because)
+
+
+def _keep_warm(plan: RolloutPlan, state: State, now: float) -> Transition:
+    """Keep the way back until the new version is seen up again; if that takes longer than a hold may, take it."""
+    reason = Reason.GATE_LOST if state.lease is None else Reason.SOURCE_DOWN
+    because = Because(reason=reason, text="The old version stays warm: nobody knows that the new one is up.")
+    if Deadline.HOLD not in state.deadlines:
+        state = moves.with_due(state, hold=Due(at=now + plan.hold, then=Policy.REVERT))
+    return moves.stay(replace(state, revision=state.revision + 1), Verb.HOLD, because)
 
 
 def _hold(plan: RolloutPlan, state: State, by: HeldBy, because: Because, now: float) -> Transition:

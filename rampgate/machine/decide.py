@@ -133,7 +133,7 @@ def _attach(plan: RolloutPlan, state: State, event: Attached, now: float) -> Tra
     if state.phase.is_final:
         begun = max([now, *(action.not_before for action in state.actions)])
         state = moves.with_due(state, retire=Due(at=begun + plan.retire, then=Policy.COMPLETE))
-    if state.phase is Phase.COMPLETING:
+    if state.phase is Phase.COMPLETING and Deadline.RETIRE in state.deadlines:
         state = moves.without_due(state, Deadline.HOLD)
     if state.phase is Phase.PAUSED and state.held_by is HeldBy.GATE_LOST:
         return moves.resume(plan, state, now, because)
@@ -211,6 +211,8 @@ def _by_holder(
         return moves.refuse(state, Refused.WRONG_PHASE, f"The rollout is {state.phase}, not completing.")
     if now < state.since + plan.scale_down_delay:
         return moves.refuse(state, Refused.TOO_EARLY, "The old version stays warm until the scale-down delay ends.")
+    if not moves.is_seen_up(state, now):
+        return moves.refuse(state, Refused.NOT_UP, "The old version stays warm: nobody knows that the new one is up.")
     return moves.begin_retirement(plan, state, now)
 
 

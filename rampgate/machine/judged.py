@@ -76,6 +76,9 @@ def _refusal(state: State, event: Judged) -> Transition | None:
 
 def _healthy(plan: RolloutPlan, state: State, text: str, now: float) -> Transition:
     if state.phase is Phase.COMPLETING:
+        if not state.retirement_begun and Deadline.RETIRE not in state.deadlines:
+            # The delay was over before anybody knew that the new version is up; now they do.
+            return moves.begin_retirement(plan, state, now)
         return moves.stay(state, Verb.HOLD, Because(reason=Reason.HEALTHY, text=text))
     if state.phase is Phase.PAUSED and state.held_by is HeldBy.PERSON:
         return moves.stay(state, Verb.HOLD, Because(reason=Reason.PAUSED_BY_PERSON, text=state.text))

@@ -6,7 +6,7 @@ A move does not ask whether it may be made; `decide.py` does. Each returns a who
 from collections.abc import Mapping
 from dataclasses import replace
 
-from rampgate.evidence import ArmName
+from rampgate.evidence import ArmName, VerdictWord
 from rampgate.machine.state import (
     Action,
     ActionKind,
@@ -214,6 +214,14 @@ def complete(plan: RolloutPlan, state: State, now: float, by: WidenedBy, because
         retire=Due(at=now + plan.scale_down_delay, then=Policy.COMPLETE),
     )
     return stay(state, Verb.COMPLETE, because)
+
+
+def is_seen_up(state: State, now: float) -> bool:
+    """Whether somebody still looks at the new version, and last found it up: else the old one must stay."""
+    lease = state.deadlines.get(Deadline.LEASE)
+    # Both may have passed while nobody looked: then nobody knows, whichever was first.
+    driven = state.lease is not None and lease is not None and now < lease.at
+    return driven and state.word is not VerdictWord.SOURCE_DOWN
 
 
 def begin_retirement(plan: RolloutPlan, state: State, now: float) -> Transition:

@@ -240,6 +240,38 @@ def test_once_the_delay_is_over_the_old_version_is_retired_with_nobody_asking():
     assert (ramp.phase, ramp.share, ramp.state.lease) == (Phase.PROMOTED, 100_000, None)
 
 
+def test_the_old_version_stays_while_nobody_knows_that_the_new_one_is_up():
+    ramp = completing()
+    ramp.judge_for(PLAN.scale_down_delay - 2 * PLAN.poll, VerdictWord.HEALTHY)
+    ramp.judge_for(3 * PLAN.poll, VerdictWord.SOURCE_DOWN)
+    assert not ramp.state.retirement_begun
+    assert ramp.refused(RetirementBegun(fence=ramp.fence)) is Refused.NOT_UP
+    ramp.judge(VerdictWord.REGRESSED)
+    assert (ramp.phase, ramp.share) == (Phase.REVERTING, 0)
+
+
+def test_the_old_version_retires_once_the_new_one_is_seen_up_again():
+    ramp = completing()
+    ramp.judge_for(PLAN.scale_down_delay - 2 * PLAN.poll, VerdictWord.HEALTHY)
+    ramp.judge_for(3 * PLAN.poll, VerdictWord.SOURCE_DOWN)
+    ramp.judge_for(2 * PLAN.poll, VerdictWord.HEALTHY)
+    assert ramp.state.retirement_begun
+    assert Deadline.HOLD not in ramp.state.deadlines
+
+
+def test_a_new_version_that_stays_unseen_is_reverted_when_a_hold_may_last_no_longer():
+    ramp = completing()
+    ramp.judge_for(PLAN.scale_down_delay + PLAN.hold + 2 * PLAN.poll, VerdictWord.SOURCE_DOWN)
+    assert (ramp.phase, ramp.share, ramp.state.reason) == (Phase.REVERTING, 0, Reason.HOLD_EXPIRED)
+
+
+def test_a_server_that_slept_past_lease_and_delay_takes_users_back():
+    ramp = completing()
+    ramp.judge_for(PLAN.scale_down_delay - PLAN.poll, VerdictWord.HEALTHY)
+    ramp.after(PLAN.lease + PLAN.poll)
+    assert (ramp.phase, ramp.share, ramp.state.reason) == (Phase.REVERTING, 0, Reason.GATE_LOST)
+
+
 def test_an_abort_after_retirement_began_is_refused_and_says_what_to_do():
     ramp = retiring()
     answer = ramp.tell(Order.REVERT)
