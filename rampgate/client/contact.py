@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import rampgate.client.users  # noqa: F401 - loaded here, so that no thread of ours has to
 from rampgate.client.assignment import Owed
 from rampgate.client.cache import Cache
 from rampgate.client.counts import Counts

@@ -8,8 +8,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
-from rampgate.client.users import Users
+if TYPE_CHECKING:
+    from rampgate.client.users import Users
 
 LATENCY_BOUNDS_MS = (1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0)
 """Upper bounds of the latency histogram, in milliseconds; a last bucket takes what is slower."""
@@ -71,7 +73,7 @@ class Arm:
         self._requests = Count()
         self._errors = Count()
         self._latency = tuple(Count() for _ in range(len(LATENCY_BOUNDS_MS) + 1))
-        self._users = None if key.hash_key is None else Users(key.hash_key)
+        self._users = None if key.hash_key is None else _users(key.hash_key)
 
     def record(self, ok: bool, ms: float | None, user: str) -> None:
         """One request of this user ended; ``ms`` is how long it took, where that is known."""
@@ -106,6 +108,13 @@ class Arm:
             "latency_ms": timed,
             **({} if users is None else {"users": users}),
         }
+
+
+def _users(key: str) -> "Users":
+    # Loaded with the contact to the server: hashing costs an import some milliseconds.
+    from rampgate.client.users import Users  # noqa: PLC0415
+
+    return Users(key)
 
 
 class Counts:
