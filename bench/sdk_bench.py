@@ -4,7 +4,7 @@
 
 A boolean flag that is on for 10 % of users, asked for a new user each time, with 1 and with 1 000 flags defined. The
 floor is a dictionary, a murmur3 hash and a comparison. Turn by turn, and the best round of each: whatever else the
-machine does falls on all alike. Bounds: SEMANTICS 14 and the table in the README.
+machine does falls on all alike, and on few of the best. Bounds: SEMANTICS 14 and the table in the README.
 """
 
 import gc
@@ -13,9 +13,9 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,14 @@ import mmh3
 ROOT = Path(__file__).parents[1]
 PEERS_PYTHON = ROOT / "build" / "bench" / "bin" / "python"
 USERS = [f"user-{number}" for number in range(2000)]
+STRETCH = 100
 ROUNDS = 30
 KEY = "rg_sdk_bench_bench"
 
-FLOOR, OURS, RAMPING, COUNTED, DETAILS = "the floor", "Rampgate", "- in a rollout", "- and counted", "- details"
+FLOOR, OURS, RAMPING, COUNTED = "the floor", "Rampgate", "- in a rollout", "- in a rollout, counted"
+DETAILS, COUNTED_DETAILS = "- details", "- details in a rollout, counted"
 NO_OP, PROVIDER = "OpenFeature, no provider", "OpenFeature, Rampgate's"
-WITHIN = {OURS: 2.5, RAMPING: 3.0, COUNTED: 4.0, DETAILS: 4.0}
+WITHIN = {OURS: 2.5, RAMPING: 3.0, COUNTED: 4.0, DETAILS: 4.0, COUNTED_DETAILS: 4.0}
 """How many floors a lookup may cost."""
 
 AHEAD = {"Statsig (Rust core)": 3.0, "LaunchDarkly": 20.0, "flagd": 20.0, "Unleash": 40.0}
@@ -42,18 +44,25 @@ OPENFEATURE = 1.15
 
 @dataclass
 class Runner:
-    """One lookup in the race, and its best round so far, in nanoseconds."""
+    """One lookup in the race. Each hundred users keep their own best time: a short stretch is sometimes undisturbed."""
 
     ask: Callable[[Any], object]
-    users: Any
-    best: float = float("inf")
+    users: Sequence[Any]
+    bests: list[float] = field(default_factory=lambda: [float("inf")] * (len(USERS) // STRETCH))
 
     def run(self) -> None:
         ask = self.ask
-        began = time.perf_counter_ns()
-        for user in self.users:
-            ask(user)
-        self.best = min(self.best, (time.perf_counter_ns() - began) / len(self.users))
+        for number, best in enumerate(self.bests):
+            stretch = self.users[number * STRETCH : (number + 1) * STRETCH]
+            began = time.perf_counter_ns()
+            for user in stretch:
+                ask(user)
+            self.bests[number] = min(best, (time.perf_counter_ns() - began) / STRETCH)
+
+    @property
+    def best(self) -> float:
+        """Nanoseconds a lookup."""
+        return sum(self.bests) / len(self.bests)
 
 
 def flag(name: str) -> dict[str, Any]:
@@ -103,6 +112,7 @@ def ours(stand: Any) -> dict[str, Runner]:
         RAMPING: Runner(lambda user: quiet.boolean("ramping", False, user), USERS),
         COUNTED: Runner(lambda user: counting.boolean("ramping", False, user), USERS),
         DETAILS: Runner(lambda user: counting.details(asked, False, user), USERS),
+        COUNTED_DETAILS: Runner(lambda user: counting.details("ramping", False, user), USERS),
         NO_OP: Runner(lambda context: alone.get_boolean_value(asked, False, context), contexts),
         PROVIDER: Runner(lambda context: with_ours.get_boolean_value(asked, False, context), contexts),
     }
@@ -147,10 +157,10 @@ def show(tables: dict[int, dict[str, Runner]]) -> None:
     import peers  # noqa: PLC0415
 
     heads = "".join(f"{f'{flags} flag' + 's' * (flags > 1):>14}{'floors':>9}{'ours':>8}" for flags in tables)
-    print(f"nanoseconds a lookup\n{'':54}{heads}")
+    print(f"nanoseconds a lookup\n{'':62}{heads}")
     for name in max(tables.values(), key=len):
         package = peers.PEERS.get(name, ("",))[0]
-        line = f"{name:25}{f'{package} {version(package)}' if package else '':29}"
+        line = f"{name:33}{f'{package} {version(package)}' if package else '':29}"
         for runners in tables.values():
             if name not in runners:
                 line += f"{'-':>14}{'-':>9}{'-':>8}"
@@ -177,12 +187,12 @@ def judge(flags: int, runners: dict[str, Runner]) -> bool:
     said.append(("our provider to OpenFeature alone", ratio, "≤", OPENFEATURE, ratio <= OPENFEATURE))
     print(f"\nBounds, {flags} flag{'s' * (flags > 1)}")
     for what, ratio, sign, bound, held in said:
-        print(f"  {what:40}{ratio:8.2f}   {sign} {bound:<6}{'held' if held else 'MISSED'}")
+        print(f"  {what:46}{ratio:8.2f}   {sign} {bound:<6}{'held' if held else 'MISSED'}")
     return all(held for *_, held in said)
 
 
 def ours_alone() -> set[str]:
-    return {FLOOR, OURS, RAMPING, COUNTED, DETAILS, NO_OP, PROVIDER}
+    return {FLOOR, *WITHIN, NO_OP, PROVIDER}
 
 
 def main() -> int:
