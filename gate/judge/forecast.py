@@ -98,6 +98,8 @@ def _in_polls(after: float, poll: float) -> float:
 def detection_time(plan: RolloutPlan, traffic: TrafficSeen, share: int, ratio: float) -> float:
     """Seconds after which a canary with this ratio of error rates is reverted, with a chance of `CHANCE`."""
     judge = plan.judge
+    if ratio <= judge.margin:
+        return inf
     others = any(one.kind is not MetricKind.VALUE for one in judge.metrics)
     weight = (TOGETHER if others else ALONE).errors
     need = -log(judge.alpha * (1.0 if plan.hold_back else 1.0 - BASELINE)) - log(weight) + PRICE
