@@ -174,10 +174,9 @@ def _request_problems(new: NewRollout) -> Iterator[Problem]:
     for path, text, most in (("key", new.key, 300), ("version", new.version, 300), ("by", new.by, 300)):
         if not 0 < len(text) <= most or not text.isprintable():
             yield Problem(path, repr(text[:80]), f"1 to {most} printable characters")
-    for path, optional, most in (("sha", new.sha, 100), ("repository", new.repository, 300)):
-        if optional is not None and not 0 < len(optional) <= most:
-            yield Problem(path, repr(optional[:80]), f"1 to {most} characters")
+    said = (("sha", new.sha, 100), ("repository", new.repository, 300), ("run_url", new.run_url, 1000))
+    for path, optional, most in (*said, ("override", new.override, 1000), ("stable.version", new.stable.version, 300)):
+        if optional is not None and not (len(optional) <= most and optional.isprintable() and optional.strip()):
+            yield Problem(path, repr(optional[:80]), f"1 to {most} printable characters")
     if new.pull_request is not None and not 0 < new.pull_request < 2**31:
         yield Problem("pull_request", str(new.pull_request), "a pull request's number")
-    if new.override is not None and not new.override.strip():
-        yield Problem("override", "''", "a reason")

@@ -5,6 +5,7 @@ run on one database: a deadline is applied by the transaction that finds it due,
 """
 
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
@@ -25,9 +26,18 @@ class Steward:
     """A thread that never lets a deadline pass unheard. ``also`` is done at every look at the store, too."""
 
     def __init__(
-        self, store: Store, live: Live, rollouts: Rollouts, listeners: hub.Hub, *, also: tuple[Callable[[], None], ...]
+        self,
+        store: Store,
+        live: Live,
+        rollouts: Rollouts,
+        listeners: hub.Hub,
+        *,
+        also: tuple[Callable[[], None], ...],
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._also = also
+        self._steady = steady
+        self._looked_at: float | None = None
         self._store = store
         self._live = live
         self._rollouts = rollouts
@@ -39,7 +49,13 @@ class Steward:
 
     def start(self) -> None:
         self._stop_listening = self._hub.listen(hub.DEADLINES, self._wake.set)
+        self._looked_at = self._steady()
         self._thread.start()
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the thread last ended a look: many, once it has died or hangs. 0 where it was not started."""
+        return 0.0 if self._looked_at is None else max(0.0, self._steady() - self._looked_at)
 
     def stop(self) -> None:
         """End the thread; returns when it has ended."""
@@ -77,6 +93,7 @@ class Steward:
             self._wake.clear()
             try:
                 pause = self.turn()
+                self._looked_at = self._steady()
             except Exception:
                 # Nobody else applies deadlines: whatever went wrong, look again, and serve no share that is over.
                 log.exception("turn_failed")

@@ -34,6 +34,9 @@ from rampgate.rollout import Answer, Entry, NewRollout, Posted, Rollout, Slot, S
 CLOCK = "clock"
 """The actor of passed deadlines."""
 
+AGAIN = 1.0
+"""Seconds until a rollout that could not be settled is tried again."""
+
 _OURS = (Created, DeadlinePassed, Superseded, Locked, Unlocked)
 """Events that only the server says."""
 
@@ -142,10 +145,22 @@ class Rollouts:
             following = rollouts.next_due(tx)
         if not due:
             return following
-        for rollout_id in due:
-            self._settle_one(rollout_id)
+        failed = [rollout_id for rollout_id in due if not self._settled(rollout_id)]
+        if failed:
+            return self._store.now() + AGAIN
         with self._store.read() as tx:
             return rollouts.next_due(tx)
+
+    def _settled(self, rollout_id: str) -> bool:
+        try:
+            self._settle_one(rollout_id)
+        except StoreGoneError:
+            raise
+        except Exception:
+            # One rollout that cannot be settled must not keep the others from their deadlines.
+            log.exception("settle_failed", rollout=rollout_id)
+            return False
+        return True
 
     def _settle_one(self, rollout_id: str) -> RolloutRecord | None:
         touched: list[str] = []

@@ -5,7 +5,7 @@ from flagserver.views.route import Call, Reply, Route, Served, json_reply
 from rampgate.machine.state import Deadline
 
 READY_WITHIN = 10.0
-"""Seconds without a word from the store after which the server says that it is not ready."""
+"""Seconds without a word from the store, or without a look at the deadlines, after which it says that it is not."""
 
 
 def _healthz(_services: Services, _call: Call) -> Reply:
@@ -13,12 +13,13 @@ def _healthz(_services: Services, _call: Call) -> Reply:
 
 
 def _readyz(services: Services, _call: Call) -> Reply:
-    age = services.live.age()
-    ready = age <= READY_WITHIN
-    text = "ready" if ready else "the database has not answered for too long"
+    age, silence = services.live.age(), services.steward.silence
+    ready = max(age, silence) <= READY_WITHIN
+    text = "the database has not answered for too long" if age > READY_WITHIN else "deadlines are not looked after"
     document = {
-        "status": text,
+        "status": "ready" if ready else text,
         "store_age": round(min(age, 1e9), 3),
+        "deadlines_age": round(silence, 3),
         "cut_off": services.live.cut_off,
         "environments": {name: one.version for name, one in services.live.environments.items()},
     }
@@ -56,7 +57,7 @@ ROUTES = (
         answer=_readyz,
         served=Served.LOOP,
         made={503: "Not ready"},
-        gives={"type": "object", "required": ["status", "store_age", "cut_off"]},
+        gives={"type": "object", "required": ["status", "store_age", "deadlines_age", "cut_off"]},
         summary="The store was read lately, and what is served",
     ),
     Route(method="GET", path="/metrics", role=None, answer=_metrics, served=Served.LOOP, summary="Prometheus' metrics"),

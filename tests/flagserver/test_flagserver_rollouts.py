@@ -7,7 +7,7 @@ import pytest
 
 from flagserver import wire
 from flagserver.auth import Role
-from flagserver.rollouts import Rollouts
+from flagserver.rollouts import AGAIN, Rollouts
 from rampgate.evidence import VerdictWord
 from rampgate.machine.events import (
     Attached,
@@ -63,6 +63,12 @@ def test_a_plan_with_problems_is_refused_with_all_of_them(server: Inside) -> Non
     plan = replace(PLAN, steps=(), lease=1.0, flag="no/slash")
     paths = {one["path"] for one in server.refused(new_rollout(plan=plan), 422)["problems"]}
     assert {"steps", "lease", "plan.flag"} <= paths
+
+
+@pytest.mark.parametrize("changes", [{"run_url": "a\nb"}, {"sha": "a\0"}, {"override": " "}, {"repository": "x" * 301}])
+def test_what_a_gate_says_about_itself_is_one_line_of_sane_length(server: Inside, changes: dict[str, str]) -> None:
+    (problem,) = server.refused(new_rollout(**changes), 422)["problems"]
+    assert problem["path"] == next(iter(changes))
 
 
 def test_an_event_is_applied_once_and_its_repeat_has_the_first_answer(server: Inside) -> None:
@@ -136,6 +142,26 @@ def test_a_deadline_is_applied_once_however_many_notice_it(server: Inside) -> No
     assert [(one.event.what, one.actor) for one in passed if isinstance(one.event, DeadlinePassed)] == [
         (Deadline.LEASE, "clock")
     ]
+
+
+def test_a_rollout_that_cannot_be_settled_keeps_no_other_from_its_deadline(
+    server: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = server.create(new_rollout())
+    other = server.create(new_rollout(plan=replace(PLAN, flag="search")))
+    for one in (broken, other):
+        server.to_step(one)
+    server.clock.go(PLAN.lease)
+    settle_one = Rollouts._settle_one
+
+    def fails_for_one(self: Rollouts, rollout_id: str) -> object:
+        if rollout_id == broken.id:
+            raise OverflowError("out of bounds")
+        return settle_one(self, rollout_id)
+
+    monkeypatch.setattr(Rollouts, "_settle_one", fails_for_one)
+    assert server.services.rollouts.settle() == server.clock.now + AGAIN
+    assert server.look(other).state.phase is Phase.REVERTING
 
 
 def test_promotion_trades_the_slots_and_the_next_rollout_goes_the_other_way(server: Inside) -> None:

@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
 import pytest
 
+from flagserver.app import create_app
 from flagserver.auth import Role
+from flagserver.deadlines import Steward
 from flagserver.views import ROUTES
+from flagserver.views.health import READY_WITHIN
 from flagserver.views.route import MOST_BODY, Route
 from rampgate.machine.state import Order
 from tests.flagserver.inside import PLAN, Inside, new_rollout
@@ -263,6 +267,19 @@ def test_readiness_says_what_is_served_and_how_old_it_is(inside: Inside) -> None
     assert reply.status_code == 200
     assert reply.get_json()["environments"] == {"production": inside.snapshot()["version"]}
     assert inside.call("GET", "/healthz", role=None).status_code == 200
+
+
+def test_a_server_whose_deadlines_nobody_looks_after_is_not_ready(inside: Inside) -> None:
+    services, now = inside.services, [0.0]
+    steward = Steward(services.store, services.live, services.rollouts, services.hub, also=(), steady=lambda: now[0])
+    inside.services = replace(services, steward=steward)
+    inside.client = create_app(inside.services).test_client()
+    steward.start()
+    steward.stop()
+    assert inside.call("GET", "/readyz", role=None).status_code == 200
+    now[0] += READY_WITHIN + 1
+    reply = inside.call("GET", "/readyz", role=None)
+    assert (reply.status_code, reply.get_json()["status"]) == (503, "deadlines are not looked after")
 
 
 def test_the_metrics_tell_evaluations_decisions_shares_and_leases(inside: Inside) -> None:
