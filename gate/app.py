@@ -16,6 +16,7 @@ from types import FrameType
 from typing import NoReturn, assert_never
 
 from gate import config as configuration
+from gate import preflight
 from gate.activity import Notice, ObeyComment, RunRollout, Sweep, Validate, choose, event_of
 from gate.commands.answer import Reply, obey, puzzled
 from gate.commands.parse import NotACommand, NotUnderstood, parse
@@ -26,6 +27,7 @@ from gate.flagserver_api import FlagServer
 from gate.github.no_github import NoGitHub
 from gate.github.port import GitHub
 from gate.inputs import Inputs, OnCancel, Runner
+from gate.metrics import Means
 from gate.release import Gate, Release, is_left_alone, release
 from gate.report import page, result
 from gate.report.result import Decision
@@ -186,15 +188,29 @@ def run(step: Step) -> Exit:
         case Sweep():
             return sweep(step)
         case Validate():
-            step.config()
-            say(annotation(Level.NOTICE, f"{step.inputs.config} is in order.", title="Rampgate"))
-            return Exit.DONE
+            return validate(step)
         case Notice():
             say(annotation(Level.NOTICE, activity.text, title="Rampgate"))
             _hand_on(step, result.outputs_without(Decision.NOTHING, activity.reason, activity.text))
             return Exit.DONE
         case _:
             assert_never(activity)
+
+
+def validate(step: Step) -> Exit:
+    """Look at the configuration, and where the flag server is given, at what the sources answer."""
+    config = step.config()
+    if step.inputs.flag_server_url is not None and step.inputs.flag_server_key:
+        try:
+            slots = step.server.slots(config.plan.environment, config.plan.flag)
+        except RampgateError as error:
+            say(annotation(Level.WARNING, f"The sources were not asked: {error}", title="Rampgate"))
+        else:
+            means = Means(telemetry=step.server, environ=step.environ, folder=step.runner.workspace)
+            for remark in preflight.checked(config, str(step.inputs.config), means, slots):
+                say(annotation(Level.WARNING, remark, title="Rampgate"))
+    say(annotation(Level.NOTICE, f"{step.inputs.config} is in order.", title="Rampgate"))
+    return Exit.DONE
 
 
 def run_rollout(step: Step, activity: RunRollout) -> Exit:

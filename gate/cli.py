@@ -16,6 +16,7 @@ import click
 
 from gate import config
 from gate.cli_evidence import COMMANDS
+from gate.cli_preflight import asked
 from gate.config.schema import schema
 from gate.errors import Exit
 from gate.github.no_github import NoGitHub
@@ -49,10 +50,16 @@ for _command in COMMANDS:
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path), default=INPUTS["config"].default)
 @click.option("--environment", help="The environment to look at it for; else the one in the file.")
+@click.option("--preflight", "ask", is_flag=True, help="Ask the sources too, and say what cannot be judged.")
+@click.option("--stable", metavar="VERSION", help="The version that has traffic now; else the flag server is asked.")
+@click.option("--slot", default="blue", show_default=True, help="The slot of that version.")
 @spoken
-def validate(file: Path, environment: str | None) -> None:
+def validate(file: Path, environment: str | None, ask: bool, stable: str | None, slot: str) -> None:
     """Check a configuration FILE, and say all that is wrong with it at once."""
     found = config.read(file, environment=environment)
+    if ask:
+        for remark in asked(found, file, stable, slot):
+            click.echo(remark)
     click.echo(f"{file} is sound.")
     for line in told(found.plan):
         click.echo(f"  {line}")

@@ -5,6 +5,7 @@
     │   ├── ProblemsError           several things at once, each with its place
     │   │   ├── ConfigError         .github/rampgate.yml
     │   │   └── InputError          the Action's inputs, the runner's variables
+    │   ├── PreflightError          a source answers with what cannot be judged
     │   └── EventError              the event file is not what GitHub sends
     ├── FlagServerUnreachableError  no answer from the flag server: exit 3
     ├── FlagServerRefusedError      the flag server will not do what was asked: exit 4
@@ -114,6 +115,19 @@ class InputError(ProblemsError):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         super().__init__(f"Inputs: {count}.", problems, why="Nothing was started.")
+
+
+class PreflightError(MisuseError):
+    """What the sources answer cannot be judged. ``findings`` are sentences, each with its path."""
+
+    reason = ErrorReason.CONFIG_INVALID
+
+    def __init__(self, where: str, findings: tuple[str, ...]) -> None:
+        super().__init__(f"{where}: the sources cannot be judged by.", do="Change the queries, or what they ask.")
+        self.findings = findings
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *(f"  {finding}" for finding in self.findings)])
 
 
 class EventError(MisuseError):
