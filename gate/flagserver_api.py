@@ -139,7 +139,9 @@ class FlagServer:
                 text = response.raw.read(_LARGEST + 1, decode_content=True)
                 status = response.status_code
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-            raise FlagServerUnreachableError(f"{self.url}: {_short(error)}") from error
+            raise FlagServerUnreachableError(
+                f"The flag server at {self.url} gave no answer: {_short(error)}"
+            ) from error
         if len(text) > _LARGEST:
             raise FlagServerUnreachableError(f"{self.url}: the answer is larger than {_LARGEST} bytes")
         return _body(self.url, status, text)
@@ -153,6 +155,8 @@ def _body(url: str, status: int, text: bytes) -> dict[str, Any]:
         raise FlagServerUnreachableError(f"{url} answered {status} with something that is not JSON") from error
     if 200 <= status < 300:
         return body
+    if 300 <= status < 400:
+        raise FlagServerUnreachableError(f"{url} answered {status}, a redirect: give the server's own address")
     code, message = str(body.get("error", f"http_{status}")), str(body.get("message", "no message"))
     if status >= 500 or status == 429:
         raise FlagServerUnreachableError(f"{url} answered {status}: {message}")
@@ -182,5 +186,12 @@ def _read(adapter: TypeAdapter[T], body: object) -> T:
 
 
 def _short(error: Exception) -> str:
-    text = str(error) or type(error).__name__
+    """What went wrong, without the wrapping of the libraries in between."""
+    inner: Exception = error
+    for _ in range(8):
+        cause = getattr(inner, "reason", None) or inner.__cause__ or inner.__context__
+        if not isinstance(cause, Exception):
+            break
+        inner = cause
+    text = (inner.strerror if isinstance(inner, OSError) else None) or str(inner) or type(inner).__name__
     return text if len(text) <= 300 else text[:299] + "…"
