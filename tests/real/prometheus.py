@@ -82,7 +82,7 @@ class Prometheus:
 
     def __init__(self, folder: Path, targets: list[str]) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         (folder / "prometheus.yml").write_text(
             "global: {scrape_interval: 1s, scrape_timeout: 900ms, evaluation_interval: 1s}\n"
@@ -136,7 +136,7 @@ def prometheus(folder: Path, *shops: Shop) -> Iterator[Prometheus]:
         server.kill()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
