@@ -20,7 +20,10 @@ RUN tools/bin/python -m pip wheel -qq --no-deps --no-build-isolation -w wheels .
 
 FROM tools AS gate-installed
 COPY requirements-gate.txt ./
-RUN tools/bin/python -m pip --python /opt/rampgate/bin/python install -qq --require-hashes -r requirements-gate.txt
+RUN tools/bin/python -m pip --python /opt/rampgate/bin/python install -qq --require-hashes -r requirements-gate.txt \
+    # boto3 describes all of AWS in 28 MB; the gate asks for metrics, and signs in to do so
+    && find /opt/rampgate/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
+        ! -name cloudwatch ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -r {} +
 COPY --from=wheels /build/wheels wheels
 RUN tools/bin/python -m pip --python /opt/rampgate/bin/python install -qq --no-deps --no-index wheels/*.whl \
     && rm /opt/rampgate/bin/flagserver \
