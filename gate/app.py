@@ -22,7 +22,7 @@ from gate.commands.answer import Reply, obey, puzzled
 from gate.commands.parse import NotACommand, NotUnderstood, parse
 from gate.commands.permissions import Comment
 from gate.config import Config
-from gate.errors import Exit, RampgateError
+from gate.errors import EventError, Exit, RampgateError
 from gate.flagserver_api import FlagServer
 from gate.github.no_github import NoGitHub
 from gate.github.port import GitHub
@@ -176,9 +176,18 @@ def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     raise Interrupted(number)
 
 
+def _read_event(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EventError(
+            f"The event file {path} cannot be read: {error}.", do="Set GITHUB_EVENT_PATH to it."
+        ) from error
+
+
 def run(step: Step) -> Exit:
     """Choose and do."""
-    event = event_of(step.runner.event_path.read_text(encoding="utf-8"))
+    event = event_of(_read_event(step.runner.event_path))
     activity = choose(step.runner, step.inputs, event)
     match activity:
         case RunRollout():

@@ -165,8 +165,12 @@ class FlagServerRefusedError(RampgateError):
 
 
 _NOT_RELEASED = frozenset({"version_refused", "rollout_in_progress", "slots_changed"})
+_OPERATOR_KEY = "Give `flag-server-key` (RAMPGATE_KEY) a key from `flagserver keys create --role operator`."
 _WHAT_TO_DO = {
-    "version_refused": "Release another version, or try this one again with a reason.",
+    "version_refused": "Release another version, or run `rampgate run VERSION --override REASON`.",
+    "unknown_key": _OPERATOR_KEY,
+    "role": _OPERATOR_KEY,
+    "environment": "Use a key of the environment that is released to.",
     "rollout_in_progress": "Wait for it to end, or end it with /abort.",
     "slots_changed": "Another rollout ended meanwhile: run this one again.",
 }

@@ -83,6 +83,9 @@ class Telling:
                 self._tell(github, *news)
             except RampgateError as error:
                 self._audience.say(f"The pull request is told later: {error}")
+            except Exception as error:
+                # Whatever else it is (a full disk, a fault of ours): the next state may still be told.
+                self._audience.say(f"Telling failed, the rollout goes on: {type(error).__name__}: {error}")
 
     def _tell(self, github: GitHub, rollout: Rollout, looks: tuple[Look, ...]) -> None:
         entries = self._audience.server.entries(rollout.id)
