@@ -50,6 +50,8 @@ class Contact:
         cache: where the last good snapshot is kept.
     """
 
+    apart = False
+
     def __init__(
         self,
         address: Address,
@@ -113,6 +115,8 @@ class Silence:
 
 class Apart:
     """A client's counters and workshop without a server: for tests of apps, and for local work on overrides alone."""
+
+    apart = True
 
     def __init__(self, *, outcome_timeout: float, clock: Clock, overrides: Mapping[str, object]) -> None:
         self.counts = Counts()

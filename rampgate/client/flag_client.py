@@ -266,12 +266,21 @@ class FlagClient(Lifetime):
         return forget
 
     @property
+    def has_flags(self) -> bool:
+        """Whether there is anything to serve: the server's, a last good snapshot, a bootstrap, or overrides alone."""
+        self._wake()
+        return self._snapshot.version is not None or self._arrived.is_set()
+
+    @property
     def fresh_for(self) -> float:
         """Seconds until contact counts as lost unless the server is heard again; below zero: it is lost.
 
-        That is when the first flag in a rollout turns stale, or after a minute where there is no rollout.
+        That is when the first flag in a rollout turns stale, or after a minute where there is no rollout. Without a
+        server there is none to lose: infinity.
         """
         self._wake()
+        if self._contact.apart:
+            return float("inf")
         snapshot = self._snapshot
         return snapshot.as_of[0] + snapshot.patience - self._clock()
 

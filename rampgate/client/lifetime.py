@@ -105,7 +105,7 @@ class Lifetime:
                     callback(flag)
                 except Exception:
                     log.exception("rampgate: a callback for the flag %s failed", flag)
-        if self._listeners and before.version is not None:
+        if self._listeners and (before.version is not None or self._contact.apart):
             self._announce(before, snapshot)
 
     def _announce(self, before: Snapshot, after: Snapshot) -> None:

@@ -82,11 +82,11 @@ class RampgateProvider(AbstractProvider):
         return Metadata(name="rampgate")
 
     def initialize(self, evaluation_context: EvaluationContext) -> None:  # noqa: ARG002 - OpenFeature's name
-        """Wait for the first flags.
+        """Wait for the first flags. Where they do not come, a last good snapshot or a bootstrap will do: it is stale.
 
         Raises:
             ProviderFatalError: the environment names no server or no key.
-            ProviderNotReadyError: no flags came in time. READY is said when they do.
+            ProviderNotReadyError: no flags came in time, and none were kept. READY is said when they come.
         """
         self._stop()
         if self._client is None:
@@ -94,7 +94,7 @@ class RampgateProvider(AbstractProvider):
                 self._client = FlagClient.from_env()
             except ValueError as error:
                 raise ProviderFatalError(str(error)) from error
-        ready = self._client.ready(self._ready_within)
+        ready = self._client.ready(self._ready_within) or self._client.has_flags
         self._start(_Said.READY if ready else _Said.ERROR)
         if not ready:
             raise ProviderNotReadyError(f"no flags came within {self._ready_within:g} s")
@@ -240,7 +240,7 @@ class _Watch:
                 self._said = _Said.STALE
                 text = "no contact with the flag server: flags in a rollout serve their stable variant"
                 self._provider.emit_provider_stale(ProviderEventDetails(message=text))
-            wait = max(left, LOOK_AGAIN) if self._said is _Said.READY else LOOK_AGAIN
+            wait = min(max(left, LOOK_AGAIN), threading.TIMEOUT_MAX) if self._said is _Said.READY else LOOK_AGAIN
 
 
 def _user(context: EvaluationContext | None) -> User:

@@ -24,6 +24,7 @@ from openfeature.track import TrackingEventDetails
 
 from rampgate import FlagClient
 from rampgate.client.openfeature import RampgateProvider
+from rampgate.client.testing import FixedFlags
 from tests.rampgate.client.scripted import Scripted, document, plain, ramp, ramping, serve, until
 
 KEY = "rg_sdk_a_b"
@@ -273,6 +274,36 @@ def _beat(server: Scripted, done: threading.Event) -> None:
         server.beat()
 
 
+def test_a_start_from_bootstrap_flags_serves_them_and_is_stale(server: Scripted) -> None:
+    server.snapshot_mode = server.stream_mode = 503
+    with FlagClient(server.url, KEY, bootstrap=document(FLAGS, {"shop": ramp()})) as native:
+        try:
+            api.set_provider_and_wait(RampgateProvider(native, ready_within=0.01))
+            client = api.get_client()
+            assert client.get_boolean_value("boolean", False) is True
+            until(lambda: client.get_provider_status() is ProviderStatus.STALE)
+            server.snapshot_mode = "answer"
+            until(lambda: client.get_provider_status() is ProviderStatus.READY)
+        finally:
+            api.shutdown()
+
+
+def test_fixed_flags_are_ready_and_never_stale_and_their_changes_are_told() -> None:
+    with FixedFlags({"shop": "green"}) as flags:
+        try:
+            api.set_provider_and_wait(RampgateProvider(flags))
+            client = api.get_client()
+            assert client.get_string_value("shop", "blue", EvaluationContext("ada")) == "green"
+            heard = Heard(client)
+            flags.set("shop", "blue")
+            until(lambda: heard.count(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED) == 1)
+            assert client.get_string_value("shop", "green", EvaluationContext("ada")) == "blue"
+            assert flags.fresh_for > 0
+            assert client.get_provider_status() is ProviderStatus.READY
+        finally:
+            api.shutdown()
+
+
 def test_an_environment_without_a_server_is_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
     """[2.4.2.1] bad configuration is irrecoverable."""
     monkeypatch.delenv("RAMPGATE_URL", raising=False)
@@ -349,6 +380,7 @@ from openfeature import api
 from openfeature.provider import ProviderStatus
 from rampgate import FlagClient
 from rampgate.client.openfeature import RampgateProvider
+from rampgate.client.testing import FixedFlags
 
 warnings.simplefilter("ignore", DeprecationWarning)
 api.set_provider_and_wait(RampgateProvider(FlagClient(sys.argv[1], "rg_sdk_a_b")))
