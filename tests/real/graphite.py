@@ -101,14 +101,15 @@ class Graphite:
             return False
 
     def reports(self, *points: tuple[str, float, int]) -> None:
-        """Send points, and return once the last one can be read."""
+        """Send points, and return once the last one of each series could be read."""
         text = "".join(f"{name} {value} {at}\n" for name, value, at in points)
         with socket.create_connection(("127.0.0.1", self.line), timeout=5) as connection:
             connection.sendall(text.encode())
-        name, value, at = points[-1]
-        until = time.monotonic() + PATIENCE
-        while value not in self._values(name, at):
-            assert time.monotonic() < until, f"{name} never arrived"
+        # A series can be found once carbon has made its file, one after the other.
+        for name, value, at in {point[0]: point for point in points}.values():
+            until = time.monotonic() + PATIENCE
+            while value not in self._values(name, at):
+                assert time.monotonic() < until, f"{name} never arrived"
 
     def _values(self, name: str, at: int) -> list[float]:
         params = {"target": name, "from": str(at - 120), "until": str(at + 60), "format": "json", "noCache": "true"}
