@@ -1,6 +1,7 @@
 """The judge beyond error counts: affected users, latency, means, several metrics, and whether its forecasts come true.
 
-Prints Markdown tables, those of docs/judge.md and docs/forecast.md. `python bench/judge_metrics_bench.py [--rollouts N]`.
+Prints Markdown tables, those of docs/judge.md and docs/forecast.md.
+`python bench/judge_metrics_bench.py [--rollouts N]`.
 """
 
 import argparse

@@ -79,8 +79,8 @@ class Stakes:
 
     steps: int
     planned: int
-    start: float = 0.7
-    steps_part: float = 0.12
+    start: float = 0.74
+    steps_part: float = 0.1
 
     def at(self, batches: int, *, reserve: float, new_step: bool) -> float:
         """What to stake on the batch that follows ``batches`` earlier ones, the first of its step or not."""

@@ -186,7 +186,7 @@ def _cap(state: JudgeState, weight: float) -> float:
     fewest = state.settings.min_intervals
     if fewest <= 1:
         return inf
-    return (threshold(state) - log(weight)) / (fewest - 0.6)
+    return (threshold(state) - log(weight)) / (fewest - 0.5)
 
 
 def _alarm(state: JudgeState, interval: Interval) -> Alarm:

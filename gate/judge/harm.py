@@ -21,7 +21,7 @@ PARTS = bell(EFFECTS, middle=0.48, width=0.5, least=0.02)
 MEMORY = 0.9
 """What is kept from batch to batch of the usual ratio: some ten batches' worth."""
 
-PRIOR = 8.0
+PRIOR = 10.0
 """Batches' worth of belief that errors are independent. Less slows every detection, more lets bursts pass for harm."""
 
 
