@@ -28,7 +28,7 @@ from gate.github.no_github import NoGitHub
 from gate.github.port import GitHub
 from gate.inputs import Inputs, OnCancel, Runner
 from gate.metrics import Means
-from gate.release import Gate, Release, is_left_alone, release
+from gate.release import Gate, Release, fitting, is_left_alone, release
 from gate.report import page, result
 from gate.report.result import Decision
 from gate.runner_files import Level, RunnerFiles, annotation, mask
@@ -90,13 +90,14 @@ class Step:
             say=say,
         )
 
-    def config(self) -> Config:
-        """The configuration in the workspace.
+    def config(self, environment: str | None = None) -> Config:
+        """The configuration in the workspace, for this environment or the input's.
 
         Raises:
             ConfigError: it is missing, or everything that is wrong with it.
         """
-        return configuration.read(self.runner.workspace / self.inputs.config, environment=self.inputs.environment)
+        file = self.runner.workspace / self.inputs.config
+        return configuration.read(file, environment=environment or self.inputs.environment)
 
     def gate(self, config: Config, telling: Telling) -> Gate:
         secrets = (self.inputs.flag_server_key.reveal(), self.inputs.github_token.reveal())
@@ -111,7 +112,7 @@ class Step:
             hands=hands(config, around, self.server),
             clock=RealClock(),
             report=telling,
-            holder=_holder(self.runner.run_id, self.runner.run_attempt),
+            holder=self.holder,
             replaces=self._is_earlier_attempt,
             say=say,
         )
@@ -123,11 +124,15 @@ class Step:
 
     def _is_earlier_attempt(self, holder: str) -> bool:
         # GitHub begins a run's next attempt only after the one before has ended.
-        return holder in (_holder(self.runner.run_id, one) for one in range(1, self.runner.run_attempt))
+        return holder in map(self._holder, range(1, self.runner.run_attempt))
 
+    @property
+    def holder(self) -> str:
+        return self._holder(self.runner.run_attempt)
 
-def _holder(run_id: int, attempt: int) -> str:
-    return f"run {run_id} attempt {attempt}"
+    def _holder(self, attempt: int) -> str:
+        # Two jobs of one run may release to the same environment: each is a holder of its own.
+        return f"run {self.runner.run_id} job {self.environ.get('GITHUB_JOB') or 'unnamed'} attempt {attempt}"
 
 
 def main() -> NoReturn:
@@ -339,13 +344,18 @@ def sweep(step: Step) -> Exit:
     config = step.config()
     left = [
         one
-        for one in step.server.find(environment=config.plan.environment, flag=config.plan.flag)
+        for one in step.server.find(environment=config.plan.environment, flag=config.plan.flag, limit=200)
         if one.state.needs_hands
     ]
+    unfinished = 0
     for one in left:
-        _finish(step, one.id)
+        try:
+            _finish(step, one.id)
+        except RampgateError as error:
+            unfinished += 1
+            say(annotation(Level.ERROR, f"Rollout {one.id} still waits for hands. {error}", title="Rampgate"))
     say(f"{len(left)} rollouts waited for hands." if left else "Nothing waits for hands.")
-    return Exit.DONE
+    return Exit.UNFINISHED if unfinished else Exit.DONE
 
 
 def finish(step: Step) -> Exit:
@@ -360,17 +370,19 @@ def _finish(step: Step, rollout_id: str) -> None:
     rollout = step.server.rollout(rollout_id)
     if not rollout.state.needs_hands and not _is_mine(step, rollout):
         return
+    config = fitting(step.config(rollout.plan.environment), rollout)
     telling = step.telling()
-    config = configuration.from_document(rollout.config, where=f"rollout {rollout_id}")
-    ended = step.gate(config, telling).drive(rollout)
-    telling.close()
+    try:
+        ended = step.gate(config, telling).drive(rollout)
+    finally:
+        telling.close()
     say(page.headline(ended, ended.now))
 
 
 def _is_mine(step: Step, rollout: Rollout) -> bool:
     """Whether this very run still holds the lease of a rollout that goes nowhere but back."""
     lease = rollout.state.lease
-    mine = lease is not None and lease.holder == _holder(step.runner.run_id, step.runner.run_attempt)
+    mine = lease is not None and lease.holder == step.holder
     return mine and bool(rollout.state.actions) and rollout.share == 0
 
 

@@ -18,10 +18,10 @@ from gate import config
 from gate.cli_evidence import COMMANDS
 from gate.cli_preflight import asked
 from gate.config.schema import schema
-from gate.errors import Exit
+from gate.errors import Exit, RampgateError
 from gate.github.no_github import NoGitHub
 from gate.inputs import INPUTS
-from gate.release import Gate, Release, release
+from gate.release import Gate, Release, fitting, release
 from gate.report import replies
 from gate.report.page import headline
 from gate.report.result import decision_of, exit_of
@@ -92,10 +92,9 @@ def run(version: str, file: Path, environment: str | None, override: str | None)
 @click.option("--folder", type=click.Path(path_type=Path), default=".", help="Where hooks run.")
 @spoken
 def drive(rollout_id: str, folder: Path) -> None:
-    """Take up a ROLLOUT that nobody drives, and drive it to its end, as its own configuration says."""
+    """Take up a ROLLOUT that nobody drives, and drive it to its end, with the hooks of the checkout in this folder."""
     rollout = flag_server().rollout(rollout_id)
-    found = config.from_document(rollout.config, where=f"rollout {rollout_id}")
-    with _gate(found, folder / INPUTS["config"].default) as gate:
+    with _gate(*_checkout(folder, rollout)) as gate:
         _end_with(gate.drive(rollout))
 
 
@@ -135,11 +134,24 @@ _order("resume", Order.RESUME, "End a pause of ROLLOUT.")
 def sweep(environment: str | None, folder: Path) -> None:
     """Finish what other gates have left behind: rollouts that wait for hands."""
     left = [one for one in flag_server().find(environment=environment, limit=200) if one.state.needs_hands]
+    unfinished = 0
     for one in left:
-        found = config.from_document(one.config, where=f"rollout {one.id}")
-        with _gate(found, folder / INPUTS["config"].default) as gate:
-            click.echo(headline(gate.drive(one), time.time()))
+        try:
+            with _gate(*_checkout(folder, one)) as gate:
+                click.echo(headline(gate.drive(one), time.time()))
+        except RampgateError as error:
+            unfinished += 1
+            click.echo(f"Rollout {one.id} still waits for hands. {error}", err=True)
     click.echo(f"{len(left)} rollouts waited for hands." if left else "Nothing waits for hands.")
+    if unfinished:
+        sys.exit(Exit.UNFINISHED)
+
+
+def _checkout(folder: Path, rollout: Rollout) -> tuple[config.Config, Path]:
+    """The configuration that is checked out in the folder, which must be the rollout's."""
+    file = folder / INPUTS["config"].default
+    found = config.read(file, environment=rollout.plan.environment)
+    return fitting(found, rollout), file
 
 
 def _here() -> str:

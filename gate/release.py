@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from gate.config import Config
 from gate.deploy import DeployAction, Done, NotUp, Work
 from gate.drive import Clock, Driver, Report, World
-from gate.errors import FlagServerRefusedError, StableNotUpError
+from gate.errors import FlagServerRefusedError, MisuseError, StableNotUpError
 from gate.flagserver_api import FlagServer
 from gate.world import Hands
 from rampgate.machine.state import NOT_RESUMABLE, Deadline, Phase
@@ -73,6 +73,25 @@ def release(gate: Gate, config: Config, wanted: Release, begun: Callable[[Rollou
         # It was being undone after another gate's end when this run came: now it can be taken up.
         ended = gate.drive(ask(gate, config, wanted))
     return ended
+
+
+def fitting(config: Config, rollout: Rollout) -> Config:
+    """The checkout's own configuration, once it is known to be the rollout's.
+
+    Hooks are never taken from the flag server: whoever may write there could else run commands here.
+
+    Raises:
+        MisuseError: it is about another flag or environment.
+    """
+    mine, its = config.plan, rollout.plan
+    if (mine.flag, mine.environment) != (its.flag, its.environment):
+        raise MisuseError(
+            f"Rollout {rollout.id} is of {its.flag} in {its.environment}; the configuration here is for {mine.flag} "
+            f"in {mine.environment}.",
+            why="Only the hooks of the checkout are run, never commands that the flag server keeps.",
+            do="Run this where the rollout's own configuration is checked out.",
+        )
+    return config
 
 
 def _came_late(rollout: Rollout) -> bool:
