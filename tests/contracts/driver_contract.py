@@ -9,7 +9,7 @@ from typing import Protocol
 import pytest
 
 from gate.drive import Server
-from rampgate.evidence import Look, Verdict, VerdictReason, VerdictWord
+from rampgate.evidence import Counters, Look, Reading, Verdict, VerdictReason, VerdictWord
 from rampgate.machine.events import Attached, CarriedOut, Deployed, Event, HookProgressed, Judged, Told, Verified
 from rampgate.machine.state import ActionKind, Order, Phase, Reason, Refused
 from rampgate.plan import RolloutPlan, Step
@@ -215,8 +215,10 @@ def look(rollout: Rollout, *, revision: int | None = None) -> Judged:
     """A healthy look at the rollout as it stands."""
     state = rollout.state
     verdict = Verdict(word=VerdictWord.HEALTHY, reason=VerdictReason.NOT_WORSE, text="All is well.", no_harm=True)
+    nothing = Counters(requests=0, errors=0)
+    reading = Reading(at=rollout.now, stable=nothing, canary=nothing)
     seen = Look(
-        at=rollout.now, step=state.step, share=rollout.share, reading=None, stable=None, canary=None, verdict=verdict
+        at=rollout.now, step=state.step, share=rollout.share, reading=reading, stable=None, canary=None, verdict=verdict
     )
     return Judged(
         fence=state.fence,

@@ -25,11 +25,9 @@ from tests.gate.metrics.scripted import ScriptedServer, scripted
 from tests.scenarios.gates import ROOT
 from tests.scenarios.room import COMMAND, Room
 from tests.scenarios.users import QUERIES, Metrics
+from tests.scenarios.waiting import PATIENCE, until
 
 REPOSITORY = "acme/shop"
-PATIENCE = 60.0
-"""Seconds. Only a fault takes so long."""
-
 _NUMBERS = itertools.count(1)
 
 PLAN: dict[str, Any] = {
@@ -37,7 +35,7 @@ PLAN: dict[str, Any] = {
     "deploy": {"command": COMMAND},
     "steps": [{"share": share, "bake": "0s"} for share in (10, 50, 100)],
     "minPolls": 1,
-    "poll": "200ms",
+    "poll": "400ms",
     "lease": "4s",
     "staleAfter": "4s",
     "heartbeat": "1s",
@@ -232,11 +230,7 @@ class Shop:
 
     def rollout(self) -> Rollout:
         """The flag's newest rollout, awaited where it has not begun yet."""
-        until = time.monotonic() + PATIENCE
-        while not (found := self.api.find(flag=self.flag)):
-            assert time.monotonic() < until, "no rollout began"
-            time.sleep(0.02)
-        return found[0]
+        return until(lambda: self.api.find(flag=self.flag))[0]
 
     def entries(self) -> tuple[Entry, ...]:
         return self.api.entries(self.rollout().id)

@@ -19,7 +19,7 @@ QUICK: dict[str, Any] = {
     "metrics": [{"errors": "flagserver"}],
     "steps": [{"share": 10, "bake": "0s"}, {"share": 50, "bake": "0s"}, {"share": 100, "bake": "0s"}],
     "minPolls": 1,
-    "poll": "200ms",
+    "poll": "400ms",
     "lease": "3s",
     "staleAfter": "3s",
     "heartbeat": "500ms",

@@ -4,8 +4,6 @@ import os
 import signal
 import time
 
-import pytest
-
 from rampgate.machine.events import Told
 from rampgate.machine.state import Order, Phase, Reason
 from rampgate.plan import WHOLE
@@ -70,7 +68,7 @@ def test_an_abort_in_mid_ramp_is_obeyed_once_however_often_the_event_comes(shop:
 
     assert decision(first) == decision(second) == "obeyed"
     assert first.outputs["result"] == second.outputs["result"]
-    assert shop.bodies() == told or len(shop.bodies()) == len(told), "the same comment was answered twice"
+    assert len(shop.bodies()) == len(told), "the same comment was answered twice"
     orders = [entry for entry in shop.api.entries(rollout.id) if entry.event.type == "told"]
     assert len(orders) == 1
     check_aborted(shop, run)
@@ -80,12 +78,14 @@ def test_an_abort_in_mid_ramp_is_obeyed_once_however_often_the_event_comes(shop:
 
 
 def test_a_second_abort_finds_that_it_is_reverting_already(shop: Shop) -> None:
+    shop.room.keep("retire")
     run, _ = ramping(shop)
 
     assert decision(shop.comment("/abort")) == "obeyed"
     assert decision(shop.comment("/abort please", by="bob")) == "obeyed"
 
     assert "reverting already" in shop.bodies()[-1]
+    shop.room.let("retire")
     check_aborted(shop, run)
     late = shop.comment("/abort")
     assert decision(late) == "refused"
@@ -186,26 +186,26 @@ def again(shop: Shop, text: str) -> Run:
     return shop.comment(text)
 
 
-@pytest.mark.parametrize("text", ["/promote", "/abort", "/pause", "/resume"])
-def test_a_reader_may_look_but_not_touch(shop: Shop, text: str) -> None:
+def test_a_reader_may_look_but_not_touch(shop: Shop) -> None:
     run, rollout = ramping(shop)
 
-    refused = shop.comment(text, by="eve")
+    for text in ("/promote", "/abort", "/pause", "/resume"):
+        refused = shop.comment(text, by="eve")
+        assert decision(refused) == "refused"
+        assert refused.outputs["reason"] == "permission_too_little"
+        assert "write permission" in shop.bodies()[-1]
 
-    assert decision(refused) == "refused"
-    assert refused.outputs["reason"] == "permission_too_little"
-    assert "write permission" in shop.bodies()[-1]
     now = shop.api.rollout(rollout.id)
     assert (now.share, now.state.phase) == (10_000, Phase.PROGRESSING)
     assert all(entry.event.type != "told" for entry in shop.entries())
     run.signal(signal.SIGKILL)
 
 
-def test_a_stranger_a_bot_and_a_misspelt_word_change_nothing(shop: Shop) -> None:
+def test_a_stranger_and_a_misspelt_word_change_nothing(shop: Shop) -> None:
     run, rollout = ramping(shop)
 
     assert decision(shop.comment("/abort", by="mallory")) == "refused"
-    assert "::warning" not in shop.comment("/abrt").log
+    assert shop.comment("/abrt").code() == 0
     assert "Did you mean /abort" in shop.bodies()[-1]
     told = len(shop.bodies())
     assert shop.comment("/abrakadabra and so on").code() == 0

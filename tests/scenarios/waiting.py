@@ -1,5 +1,6 @@
 """Waiting for what announces itself to nobody: often asked, and given up only where there must be a fault."""
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -18,7 +19,7 @@ def until(look: Callable[[], Found]) -> Found:
     limit = time.monotonic() + PATIENCE
     while not (found := look()):
         assert time.monotonic() < limit, "it did not happen"
-        time.sleep(0.02)
+        threading.Event().wait(0.02)
     return found
 
 
