@@ -25,8 +25,13 @@ HEARTBEAT = 15.0
 
 FOREVER = float("inf")
 
+USER: Mapping[str, Any] = {"var": "targetingKey"}
+
 SERVER_WRITES = ("targeting", "defaultVariant")
 """What of a flag with slots only the server writes."""
+
+NO_SHARED_RULES = "the rule itself: a flag is kept alone, without $evaluators; `flagserver import` writes them out"
+"""What is allowed where a flag refers to a shared rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +115,10 @@ def publish(held: Held, now: float, *, cut_off: bool = False, before: Published 
 
 
 def document(flag: FlagRecord, record: RolloutRecord | None, now: float, *, cut_off: bool = False) -> dict[str, Any]:
-    """The flag as an ordinary flagd flag: a ramp is a `fractional` by user, the canary's share first."""
+    """The flag as an ordinary flagd flag: a ramp is a `fractional` by user, the canary's share first.
+
+    Users without a targeting key are on stable until the share is whole: nothing tells one of them from another.
+    """
     if flag.kind is Kind.PLAIN or flag.slots is None:
         return flag.document
     slots = flag.slots
@@ -122,8 +130,9 @@ def document(flag: FlagRecord, record: RolloutRecord | None, now: float, *, cut_
     written["defaultVariant"] = canary if part >= WHOLE else stable
     if record is not None and 0 < part < WHOLE:
         # The canary's entry comes first: a larger share keeps everybody who was in the smaller one.
-        user = {"cat": [salt(record), {"var": "targetingKey"}]}
-        written["targeting"] = {"fractional": [user, [canary, part], [stable, WHOLE - part]]}
+        split = [{"cat": [salt(record), USER]}, [canary, part], [stable, WHOLE - part]]
+        # Without the guard all users without a key would be hashed as the salt alone, and enter together.
+        written["targeting"] = {"if": [USER, {"fractional": split}]}
     return written
 
 
@@ -173,7 +182,8 @@ def problems(key: str, kind: Kind, body: Mapping[str, Any], slots: tuple[str, st
     prefix = f"flags.{key}"
     for one in read({"flags": {key: written}}).problems:
         path = "flag" + one.path.removeprefix(prefix) if one.path.startswith(prefix) else one.path
-        found.append(Problem(path, one.value, one.allowed, one.hint))
+        shared = path.endswith(".$ref")
+        found.append(Problem(path, one.value, NO_SHARED_RULES if shared else one.allowed, None if shared else one.hint))
     return tuple(found)
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from itertools import count
 
 import pytest
 from hypothesis import given
@@ -10,14 +11,17 @@ from hypothesis import strategies as st
 from flagserver.errors import StoreGoneError
 from flagserver.hub import Hub, environment
 from flagserver.live import CUT_OFF, Live
-from flagserver.publish import Held, publish, served_share
+from flagserver.publish import Held, publish, salt, served_share
 from flagserver.store.flags import FlagRecord, Kind
 from flagserver.store.rollouts import RolloutRecord
+from rampgate.bucketing import cohort
+from rampgate.evaluation import Reason
 from rampgate.machine.events import RetirementBegun
 from rampgate.machine.state import Deadline, Due, Order, Phase, State
 from rampgate.plan import OnGateLost, Policy
 from rampgate.rollout import Slot, Slots
 from tests.flagserver.inside import PLAN, Clock, Inside, new_rollout
+from tests.rampgate.oracle.reference import theirs
 
 NOW = 1_800_000_000.0
 SHOP = FlagRecord(
@@ -46,8 +50,20 @@ def test_a_ramp_is_a_fractional_with_the_canary_first() -> None:
     flag = publish(held(ramping()), NOW).flags["shop"]
     assert flag["variants"] == {"blue": "blue", "green": "green"}
     assert flag["defaultVariant"] == "blue"
-    entries = flag["targeting"]["fractional"]
-    assert entries == [{"cat": ["ro_1:", {"var": "targetingKey"}]}, ["green", 10_000], ["blue", 90_000]]
+    split = [{"cat": ["ro_1:", {"var": "targetingKey"}]}, ["green", 10_000], ["blue", 90_000]]
+    assert flag["targeting"] == {"if": [{"var": "targetingKey"}, {"fractional": split}]}
+
+
+@pytest.mark.parametrize("context", [{}, {"targetingKey": ""}, {"targetingKey": None}, {"tier": "gold"}])
+def test_users_without_a_key_stay_on_stable_wherever_their_rollouts_salt_lies(context: dict[str, object]) -> None:
+    early = next(one for n in count() if cohort(salt(one := replace(ramping(), id=f"ro_{n}")), "") < 1)
+    published = publish(held(early), NOW)
+    flag = published.compiled("shop")
+    assert flag is not None
+    found = flag.evaluate(context)
+    assert (found.variant, found.reason) == ("blue", Reason.DEFAULT)
+    assert theirs({"flags": published.flags}, "shop", context, NOW).variant == "blue"
+    assert flag.cut is not None, "a ramp has the evaluator's fast path"
 
 
 @pytest.mark.parametrize("phase", [Phase.DEPLOYING, Phase.VERIFYING, Phase.DARK, Phase.REVERTING])
@@ -249,3 +265,20 @@ def test_a_revert_is_in_the_snapshot_before_its_answer_and_retirement_takes_the_
     inside.say(rollout, RetirementBegun(fence=fence))
     assert inside.snapshot()["rollouts"] == {}
     assert inside.snapshot()["flags"]["shop"]["defaultVariant"] == "green"
+
+
+@pytest.mark.parametrize(
+    ("rule", "path"),
+    [({"$ref": "gold"}, "flag.targeting.$ref"), ({"if": [{"$ref": "gold"}, "a"]}, "flag.targeting.if[0].$ref")],
+)
+def test_a_reference_to_a_shared_rule_is_refused_at_the_door_and_says_what_to_do(
+    inside: Inside, rule: object, path: str
+) -> None:
+    flag = {
+        "state": "ENABLED", "variants": {"a": 1}, "defaultVariant": "a", "targeting": rule,
+        "$evaluators": {"gold": {"==": [{"var": "tier"}, "gold"]}},
+    }  # fmt: skip
+    reply = inside.call("PUT", "/v1/production/flags/plain", {"flag": flag})
+    assert reply.status_code == 422
+    (problem,) = reply.get_json()["problems"]
+    assert (problem["path"], "flagserver import" in problem["allowed"]) == (path, True)

@@ -375,11 +375,12 @@ def test_a_plain_flag_takes_no_rollout(server: Inside) -> None:
 def test_the_share_is_served_before_the_answer_is_given(server: Inside) -> None:
     rollout = server.create(new_rollout())
     fence = server.to_step(rollout)
-    rule = server.snapshot()["flags"]["shop"]["targeting"]["fractional"]
-    assert rule == [{"cat": [f"{rollout.id}:", {"var": "targetingKey"}]}, ["green", 10_000], ["blue", 90_000]]
+    by_key, *entries = server.snapshot()["flags"]["shop"]["targeting"]["if"][1]["fractional"]
+    assert by_key == {"cat": [f"{rollout.id}:", {"var": "targetingKey"}]}
+    assert entries == [["green", 10_000], ["blue", 90_000]]
     server.judge(rollout, fence)
-    rule = server.snapshot()["flags"]["shop"]["targeting"]["fractional"]
-    assert rule[1:] == [["green", 95_000], ["blue", 5_000]]
+    entries = server.snapshot()["flags"]["shop"]["targeting"]["if"][1]["fractional"][1:]
+    assert entries == [["green", 95_000], ["blue", 5_000]]
     server.tell(rollout, Order.REVERT)
     assert "targeting" not in server.snapshot()["flags"]["shop"]
 

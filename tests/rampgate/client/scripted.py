@@ -28,7 +28,8 @@ def ramping(share: int, salt: str = "shop") -> dict[str, Any]:
     }
     if share:
         key = {"cat": [salt, {"var": "targetingKey"}]}
-        flag["targeting"] = {"fractional": [key, ["green", share], ["blue", 100_000 - share]]}
+        split = {"fractional": [key, ["green", share], ["blue", 100_000 - share]]}
+        flag["targeting"] = {"if": [{"var": "targetingKey"}, split]}
     return flag
 
 

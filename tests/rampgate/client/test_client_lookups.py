@@ -11,7 +11,7 @@ import pytest
 import rampgate
 from rampgate import FlagClient
 from rampgate.client import Details, ErrorCode, Reason
-from tests.rampgate.client.scripted import Scripted, document, plain, until
+from tests.rampgate.client.scripted import Scripted, document, plain, ramping, until
 
 Connect = Callable[..., FlagClient]
 NOWHERE = "http://127.0.0.1:9"
@@ -74,6 +74,18 @@ def test_a_flag_of_another_type_gives_the_default_and_says_why(server: Scripted,
     found = client.details("new", "default", "u")
     assert (found.value, found.reason, found.error_code) == ("default", Reason.ERROR, ErrorCode.TYPE_MISMATCH)
     assert client.details("new", None, "u").value is True
+
+
+@pytest.mark.parametrize("user", ["", None, {}, {"targetingKey": ""}, {"tier": "gold"}])
+def test_a_user_without_a_key_is_on_stable_while_a_rollout_ramps_and_is_no_evidence(
+    server: Scripted, connect: Connect, user: Any
+) -> None:
+    server.snapshot["flags"]["shop"] = ramping(99_999)
+    client = connect(server)
+    assert client.ready(10)
+    assert client.string("shop", "default", user) == "blue"
+    found = client.details("shop", "default", user)
+    assert (found.variant, found.reason, found.counted) == ("blue", Reason.DEFAULT, False)
 
 
 def test_before_the_first_snapshot_every_lookup_gives_the_default_at_once() -> None:
