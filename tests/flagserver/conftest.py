@@ -109,18 +109,21 @@ def sqlite_url(migrated: Path, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'flagserver.db'}"
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest) -> str:
-    """The address of a migrated database without rows, once of each kind."""
-    if request.param == "sqlite":
-        return str(request.getfixturevalue("sqlite_url"))
-    url = str(request.getfixturevalue("migrated_postgres"))
-    engine = sa.create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+@pytest.fixture
+def postgres_url(migrated_postgres: str) -> str:
+    """The address of a migrated PostgreSQL database without rows."""
+    engine = sa.create_engine(make_url(migrated_postgres).set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
         names = ", ".join(metadata.tables)
         connection.execute(sa.text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
     engine.dispose()
-    return url
+    return migrated_postgres
+
+
+@pytest.fixture(params=["sqlite_url", "postgres_url"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The address of a migrated database without rows, once of each kind."""
+    return str(request.getfixturevalue(request.param))
 
 
 def _create(postgres: str) -> str:

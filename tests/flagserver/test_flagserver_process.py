@@ -218,7 +218,7 @@ def test_streams_over_the_limit_are_turned_away(tmp_path: Path) -> None:
 def command(server: FlagServer, *words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "flagserver.cli", *words], env={**server.environ, **environ}, cwd=server.folder,
-        capture_output=True, text=True, timeout=30, check=False,
+        capture_output=True, text=True, timeout=90, check=False,
     )  # fmt: skip
 
 

@@ -1,5 +1,9 @@
-"""Rollouts through the server's door, on SQLite and on PostgreSQL: SEMANTICS 2 to 7, with the test's own clock."""
+"""Rollouts through the server's door, with the test's own clock: SEMANTICS 2 to 7.
 
+The rules are asked on SQLite; what leans on transactions, locks or queries is asked on PostgreSQL, too.
+"""
+
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -24,12 +28,16 @@ from rampgate.machine.events import (
 from rampgate.machine.state import Deadline, Lock, Order, Phase, Reason, Refused
 from rampgate.plan import FlagKind, Supersede
 from rampgate.rollout import Posted, Slot
-from tests.flagserver.inside import PLAN, Inside, new_rollout
+from tests.flagserver.inside import PLAN, Clock, Inside, new_rollout
+
+ON_EACH_DATABASE = pytest.mark.parametrize("server", ["sqlite_url", "postgres_url"], indirect=True)
 
 
 @pytest.fixture
-def server(inside_each: Inside) -> Inside:
-    return inside_each
+def server(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Inside]:
+    """A server inside the test: on SQLite, unless the test asks for each database."""
+    with Inside(request.getfixturevalue(getattr(request, "param", "sqlite_url")), clock) as inside:
+        yield inside
 
 
 def slots(server: Inside) -> tuple[tuple[str, str | None], tuple[str, str | None]]:
@@ -51,6 +59,7 @@ def test_the_same_key_answers_with_the_same_rollout(server: Inside) -> None:
     assert server.create(new_rollout(key="another run"), status=200).id == rollout.id
 
 
+@ON_EACH_DATABASE
 def test_two_gates_that_ask_at_once_get_one_rollout(server: Inside) -> None:
     rollouts = server.services.rollouts
     with ThreadPoolExecutor(2) as pool:
@@ -71,6 +80,7 @@ def test_what_a_gate_says_about_itself_is_one_line_of_sane_length(server: Inside
     assert problem["path"] == next(iter(changes))
 
 
+@ON_EACH_DATABASE
 def test_an_event_is_applied_once_and_its_repeat_has_the_first_answer(server: Inside) -> None:
     rollout = server.create(new_rollout())
     first = server.say(rollout, Attached(holder="gate-1"), "e1")
@@ -130,6 +140,7 @@ def test_reading_applies_what_is_due(server: Inside) -> None:
     assert found["state"]["phase"] == "reverted"
 
 
+@ON_EACH_DATABASE
 def test_a_deadline_is_applied_once_however_many_notice_it(server: Inside) -> None:
     rollout = server.create(new_rollout())
     server.to_step(rollout)
@@ -164,6 +175,7 @@ def test_a_rollout_that_cannot_be_settled_keeps_no_other_from_its_deadline(
     assert server.look(other).state.phase is Phase.REVERTING
 
 
+@ON_EACH_DATABASE
 def test_promotion_trades_the_slots_and_the_next_rollout_goes_the_other_way(server: Inside) -> None:
     rollout = server.promote(new_rollout("v2", stable=Slot(name="blue", version="v1")))
     assert rollout.state.phase is Phase.PROMOTED
@@ -211,6 +223,7 @@ def test_slots_that_traded_places_meanwhile_refuse_the_request(server: Inside) -
     assert server.refused(wrong)["error"] == "slots_changed"
 
 
+@ON_EACH_DATABASE
 def test_a_version_that_regressed_is_refused_without_an_override(server: Inside) -> None:
     rollout = server.create(new_rollout())
     fence = server.to_step(rollout)
@@ -276,6 +289,7 @@ def test_while_its_gate_still_undoes_it_a_rollout_is_the_same(server: Inside) ->
     assert (found.id, found.state.phase, found.state.attempt) == (rollout.id, Phase.REVERTING, 1)
 
 
+@ON_EACH_DATABASE
 def test_what_is_left_to_do_is_the_successors_who_alone_has_the_slot(server: Inside) -> None:
     rollout = server.create(new_rollout())
     fence = server.to_step(rollout)
@@ -303,6 +317,7 @@ def test_where_it_does_not_replace_a_newer_rollout_waits_for_hands_at_work(serve
     server.create(new_rollout("v3", plan=plan))
 
 
+@ON_EACH_DATABASE
 def test_a_newer_rollout_replaces_the_older_users_first(server: Inside) -> None:
     older = server.create(new_rollout("v2"))
     server.to_step(older)
@@ -341,6 +356,7 @@ def test_a_newer_rollout_that_does_not_replace_is_refused_with_the_one_in_its_wa
     assert server.look(older).state.phase is Phase.DEPLOYING
 
 
+@ON_EACH_DATABASE
 def test_a_refused_request_still_applies_what_was_due(server: Inside) -> None:
     older = server.create(new_rollout("v2"))
     server.to_step(older)
@@ -385,6 +401,7 @@ def test_the_share_is_served_before_the_answer_is_given(server: Inside) -> None:
     assert "targeting" not in server.snapshot()["flags"]["shop"]
 
 
+@ON_EACH_DATABASE
 def test_what_people_did_is_in_the_audit_log(server: Inside) -> None:
     rollout = server.create(new_rollout())
     server.say(rollout, Told(order=Order.REVERT, by="grace", text="too slow"))
