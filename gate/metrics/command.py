@@ -1,6 +1,6 @@
 """The source that is a program of the user's own: it prints both arms' counters as one JSON object.
 
-Values reach it by its environment, never by interpolation. It is ended with everything it started when time is up.
+Values reach it by its environment, never by interpolation. When time is up it is ended, with its process group.
 """
 
 import os

@@ -8,6 +8,7 @@ from typing import Any
 
 import boto3
 import pytest
+import requests
 from moto.server import ThreadedMotoServer
 
 from gate.metrics import CloudWatchOptions, Question, Source
@@ -149,6 +150,8 @@ class Shop:
     """What a shop of two versions reports to CloudWatch."""
 
     def __init__(self, url: str, namespace: str) -> None:
+        # The emulator looks at dimensions alone, so what another test reported has to go.
+        requests.post(f"{url}/moto-api/reset", timeout=10).raise_for_status()
         self.namespace = namespace
         self.url = url
         self._client = boto3.client(
