@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -49,11 +49,7 @@ class Tx:
 
     def upsert(self, table: sa.Table) -> Any:
         """An insert with ``on_conflict_do_update``: both databases have the same one, under different types."""
-        if self.is_postgres:
-            from sqlalchemy.dialects import postgresql  # noqa: PLC0415  (a tenth of a second that SQLite need not pay)
-
-            return postgresql.insert(table)
-        return sqlite.insert(table)
+        return postgresql.insert(table) if self.is_postgres else sqlite.insert(table)
 
 
 class Store:
