@@ -113,8 +113,10 @@ class Graphite:
 
     def _values(self, name: str, at: int) -> list[float]:
         params = {"target": name, "from": str(at - 120), "until": str(at + 60), "format": "json", "noCache": "true"}
-        answer = requests.get(self.url + "/render", params, timeout=10).json()
-        return [value for series in answer for value, _ in series["datapoints"]]
+        answer = requests.get(self.url + "/render", params, timeout=10)
+        if answer.status_code != 200:  # it stumbles over a file that carbon is just making
+            return []
+        return [value for series in answer.json() for value, _ in series["datapoints"]]
 
     def kill(self) -> None:
         for one in self._running:
