@@ -5,7 +5,17 @@ The editors' schema is made from these classes. What the values mean together is
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetJsonSchemaHandler,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -25,6 +35,7 @@ from gate.config.words import (
     refusal,
     share,
 )
+from gate.judge import limits
 from gate.metrics import SOURCES
 from rampgate.evidence import VerdictWord
 from rampgate.plan import (
@@ -35,6 +46,7 @@ from rampgate.plan import (
     Confirm,
     FlagKind,
     JudgeSettings,
+    Limit,
     OnGateLost,
     Policy,
     RolloutPlan,
@@ -45,6 +57,7 @@ from rampgate.plan import (
 
 _PLAN = RolloutPlan(flag="", environment="", steps=())
 _JUDGE = JudgeSettings()
+_LIMIT = Limit()
 _HTTP = HttpCheck(url="")
 
 
@@ -149,6 +162,41 @@ class PolicyKeys(Keys):
     inconclusive: InconclusiveKeys = Field(default=InconclusiveKeys(), description="Valid data, but not enough of it.")
     no_traffic: NoTrafficKeys = Field(default=NoTrafficKeys(), description="Neither arm has traffic.")
     source_down: SourceDownKeys = Field(default=SourceDownKeys(), description="The metrics cannot be read.")
+
+
+def _condition(value: Any) -> str:
+    try:
+        limits.condition(value if isinstance(value, str) else "")
+    except ValueError as error:
+        allowed = f"a condition such as `result <= 2%`: {error}"
+        raise refusal(allowed) from None
+    return str(value)
+
+
+Condition = Annotated[str, BeforeValidator(_condition), WithJsonSchema({"type": "string", "minLength": 1})]
+
+
+class LimitKeys(Keys):
+    """A fixed limit on the canary's errors, beside the test and never instead of it."""
+
+    max: Share | None = Field(default=None, description="Short for a failure above this percentage of errors.")
+    success: Condition | None = Field(default=None, description="What a good measurement meets.")
+    failure: Condition | None = Field(default=None, description="What a bad measurement meets.")
+    failure_limit: Annotated[int, *number(0, 1000, whole=True)] = Field(
+        default=_LIMIT.failure_limit, description="How many bad measurements are allowed."
+    )
+    inconclusive_limit: Annotated[int, *number(0, 1000, whole=True)] = Field(
+        default=_LIMIT.inconclusive_limit, description="How many may be neither."
+    )
+    consecutive_error_limit: Annotated[int, *number(0, 1000, whole=True)] = Field(
+        default=_LIMIT.consecutive_error_limit, description="How many in a row may fail to measure."
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "LimitKeys":
+        if (self.max is None) == (self.success is None and self.failure is None):
+            raise refusal("max, or a condition under success, failure or both")
+        return self
 
 
 class DeployKeys(Keys):
@@ -258,6 +306,12 @@ class File(Keys):
     )
     min_polls: Annotated[int, *number(*JUDGE_BOUNDS["minPolls"], whole=True)] = Field(
         default=_JUDGE.min_polls, description="The fewest polls of a step before it may be left."
+    )
+    limits: list[LimitKeys] = Field(
+        default=[], description="Fixed limits on the canary's errors, beside the test.", max_length=20
+    )
+    strict: bool = Field(
+        default=_JUDGE.strict, description="Refuse a forecast in which a step cannot exclude what it has to."
     )
     on_gate_lost: Annotated[OnGateLost, *one_of(*OnGateLost)] = Field(
         default=_PLAN.on_gate_lost, description="What the flag server does when the gate falls silent."

@@ -11,6 +11,7 @@ from gate.config.models import (
     File,
     HttpCheckKeys,
     InconclusiveKeys,
+    LimitKeys,
     NoTrafficKeys,
     SourceDownKeys,
 )
@@ -23,6 +24,7 @@ from gate.config.values import (
     HttpCheck,
     NoDeploy,
 )
+from gate.judge import limits
 from gate.metrics import Options
 from rampgate.evidence import VerdictWord
 from rampgate.plan import (
@@ -30,6 +32,7 @@ from rampgate.plan import (
     Budget,
     Confirm,
     JudgeSettings,
+    Limit,
     RolloutPlan,
     Step,
     Strategy,
@@ -92,8 +95,24 @@ def plan_of(file: File, environment: str) -> RolloutPlan:
             VerdictWord.SOURCE_DOWN: _budget(file.policies.source_down),
         },
         judge=JudgeSettings(
-            alpha=file.alpha, beta=file.beta, margin=file.margin, floor=file.floor, min_polls=file.min_polls
+            alpha=file.alpha,
+            beta=file.beta,
+            margin=file.margin,
+            floor=file.floor,
+            min_polls=file.min_polls,
+            limits=tuple(_limit(keys) for keys in file.limits),
+            strict=file.strict,
         ),
+    )
+
+
+def _limit(keys: LimitKeys) -> Limit:
+    return Limit(
+        success=keys.success,
+        failure=keys.failure if keys.max is None else limits.at_most(keys.max / WHOLE),
+        failure_limit=keys.failure_limit,
+        inconclusive_limit=keys.inconclusive_limit,
+        consecutive_error_limit=keys.consecutive_error_limit,
     )
 
 

@@ -22,6 +22,7 @@ GOOD = [
     "policies: {no_traffic: {after: 1m, then: ask}}",
     "timeouts: {deploy: 1h30m}",
     "holdBack: 0\nmargin: 1.5\nminPolls: 3",
+    "limits: [{max: 2%, failureLimit: 3}, {success: result < 1, failure: 'result > 2 && requests > 9'}]\nstrict: true",
 ]
 BAD = [
     "stps: [10]",
