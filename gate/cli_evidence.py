@@ -29,8 +29,7 @@ _FILE = click.Path(path_type=Path)
 def judge_lines() -> None:
     """Judge polls from standard input, one JSON object a line, and answer each on standard output.
 
-    {"start": {"alpha": 0.05, "margin": 1.2, "planned_polls": 60, "stages": 3}} begins a rollout; docs/judge.md says the
-    rest.
+    {"start": {"alpha": 0.05, "margin": 1.2}} begins a rollout; docs/judge.md says the rest.
     """
     begun = None
     for number, line in enumerate(sys.stdin, start=1):
