@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rampgate.evidence import Look, Verdict, VerdictReason, VerdictWord
+from rampgate.evidence import Counters, Look, Reading, Verdict, VerdictReason, VerdictWord
 from rampgate.machine import State, begin, decide, share
 from rampgate.machine.events import (
     Attached,
@@ -185,7 +185,7 @@ def events(plan: RolloutPlan, state: State, now: float) -> Iterator[tuple[str, E
     fence = state.lease.fence if state.lease else state.fence
     with_locks = plan.strategy is Strategy.BLUE_GREEN or state.step == 0
     yield from ((label, event, now) for label, event in _said(state, fence, with_locks=with_locks))
-    yield from ((label, event, now) for label, event in _judged(state, fence))
+    yield from ((label, event, now) for label, event in _judged(plan, state, fence))
     yield from ((label, event, now) for label, event in _reported(state, fence))
     if state.phase is Phase.COMPLETING and not state.retirement_begun:
         late = state.since + plan.scale_down_delay - 0.001
@@ -210,14 +210,19 @@ def _said(state: State, fence: int, *, with_locks: bool) -> Iterator[tuple[str, 
     yield "cancelled job with an old fence", Cancelled(fence=fence - 1)
 
 
-def _judged(state: State, fence: int) -> Iterator[tuple[str, Event]]:
+def _judged(plan: RolloutPlan, state: State, fence: int) -> Iterator[tuple[str, Event]]:
+    seen, nothing = share(plan, state), Counters(requests=0, errors=0)
+    reading = Reading(at=0.0, stable=nothing, canary=nothing)
     for word in VerdictWord:
         verdict = Verdict(word=word, reason=VerdictReason.NOT_WORSE, text="As drawn.", no_harm=True)
-        look = Look(at=0.0, step=state.step, share=0, reading=None, stable=None, canary=None, verdict=verdict)
+        look = Look(at=0.0, step=state.step, share=seen, reading=reading, stable=None, canary=None, verdict=verdict)
         event = Judged(fence=fence, revision=state.revision, attempt=state.attempt, look=look)
         yield f"verdict {word}", event
         yield f"verdict {word} on a stale revision", replace(event, revision=state.revision - 1)
         yield f"verdict {word} with an old fence", replace(event, fence=fence - 1)
+        if word is VerdictWord.HEALTHY and state.step > 0 and state.phase.is_judged:
+            yield "verdict healthy without a reading", replace(event, look=replace(look, reading=None))
+            yield "verdict healthy at another share", replace(event, look=replace(look, share=seen - 1))
 
 
 def _reported(state: State, fence: int) -> Iterator[tuple[str, Event]]:

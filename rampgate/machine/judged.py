@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import assert_never
 
-from rampgate.evidence import VerdictWord
+from rampgate.evidence import ArmName, Look, Reading, VerdictWord
 from rampgate.machine import moves
 from rampgate.machine.events import Judged
 from rampgate.machine.state import (
@@ -21,13 +21,13 @@ from rampgate.machine.state import (
     Verb,
     WidenedBy,
 )
-from rampgate.plan import RolloutPlan
+from rampgate.plan import RolloutPlan, percent
 
 
 def weigh(plan: RolloutPlan, state: State, event: Judged, now: float) -> Transition:
     """Weigh one look: refuse it, hold, go on, or revert."""
     verdict = event.look.verdict
-    if refusal := _refusal(state, event):
+    if refusal := _refusal(plan, state, event):
         return refusal
     state = moves.renewed(plan, state, now)
     state = replace(state, word=verdict.word, no_harm=verdict.no_harm, judged_at=now)
@@ -53,7 +53,7 @@ _REASONS = {
 }
 
 
-def _refusal(state: State, event: Judged) -> Transition | None:
+def _refusal(plan: RolloutPlan, state: State, event: Judged) -> Transition | None:
     if state.phase.is_final:
         return moves.refuse(state, Refused.FINISHED, f"The rollout is {state.phase}.")
     if state.lease is None or state.lease.fence != event.fence:
@@ -71,6 +71,23 @@ def _refusal(state: State, event: Judged) -> Transition | None:
             f"the rollout is at step {state.step}, revision {state.revision}."
         )
         return moves.refuse(state, Refused.STALE, text)
+    if missing := _missing(plan, state, event.look):
+        return moves.refuse(state, Refused.UNFOUNDED, f"No evidence for a healthy verdict: {missing}.")
+    return None
+
+
+def _missing(plan: RolloutPlan, state: State, look: Look) -> str | None:
+    """What a healthy look lacks to widen, in words. Users who are asked about must have been looked at."""
+    # The dark step's evidence is its verification, and looks at the completed rollout no longer widen.
+    if look.verdict.word is not VerdictWord.HEALTHY or state.step == 0 or state.phase is Phase.COMPLETING:
+        return None
+    if not isinstance(look.reading, Reading):
+        return "the look has no reading of the metrics source"
+    if look.share != (share := moves.share(plan, state)):
+        return f"the look is of a share of {percent(look.share)}, and the canary has {percent(share)}"
+    for arm, sample in ((ArmName.STABLE, look.stable), (ArmName.CANARY, look.canary)):
+        if sample is not None and not 0 <= sample.errors <= sample.requests:
+            return f"the {arm} sample has {sample.errors} errors in {sample.requests} requests"
     return None
 
 

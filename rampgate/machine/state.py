@@ -147,6 +147,7 @@ class Refused(StrEnum):
     RETIREMENT_BEGUN = "retirement_begun"
     UNKNOWN_ACTION = "unknown_action"
     NOT_RESUMABLE = "not_resumable"
+    UNFOUNDED = "unfounded"
 
 
 class WidenedBy(StrEnum):

@@ -15,7 +15,7 @@ from flagserver.app import create_app
 from flagserver.auth import Role
 from flagserver.services import Services, assemble
 from flagserver.settings import Settings
-from rampgate.evidence import Look, Verdict, VerdictReason, VerdictWord
+from rampgate.evidence import Counters, Look, Reading, Verdict, VerdictReason, VerdictWord
 from rampgate.machine.events import Attached, CarriedOut, Deployed, Event, Judged, RetirementBegun, Told, Verified
 from rampgate.machine.state import ActionKind, Order
 from rampgate.plan import RolloutPlan, Step
@@ -156,10 +156,18 @@ class Inside:
 
     def judge(self, rollout: Rollout, fence: int, word: VerdictWord = VerdictWord.HEALTHY) -> Answer:
         """A look with this verdict, on the step and revision as they are now."""
-        state = self.look(rollout).state
+        now = self.look(rollout)
+        state, nothing = now.state, Counters(requests=0, errors=0)
+        reading = Reading(at=self.clock.now, stable=nothing, canary=nothing)
         verdict = Verdict(word=word, reason=VerdictReason.NOT_WORSE, text="As seen by the test.", no_harm=True)
         look = Look(
-            at=self.clock.now, step=state.step, share=0, reading=None, stable=None, canary=None, verdict=verdict
+            at=self.clock.now,
+            step=state.step,
+            share=now.share,
+            reading=reading,
+            stable=None,
+            canary=None,
+            verdict=verdict,
         )
         event = Judged(fence=fence, revision=state.revision, attempt=state.attempt, look=look)
         return self.say(rollout, event)

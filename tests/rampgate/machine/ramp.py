@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from rampgate.evidence import Look, Verdict, VerdictReason, VerdictWord
+from rampgate.evidence import Counters, Look, Reading, Verdict, VerdictReason, VerdictWord
 from rampgate.machine import State, Transition, begin, handle, share
 from rampgate.machine.events import Attached, CarriedOut, Created, Deployed, Event, HookFailed, Judged, Told, Verified
 from rampgate.machine.state import ActionKind, Deadline, Lock, Order, Phase, Refused
@@ -16,9 +16,12 @@ START = 1_000_000.0
 DONE = {ActionKind.DEPLOY: Deployed, ActionKind.VERIFY: Verified}
 
 
-def look(step: int, word: VerdictWord, *, no_harm: bool = True) -> Look:
+NOTHING = Reading(at=0.0, stable=Counters(requests=0, errors=0), canary=Counters(requests=0, errors=0))
+
+
+def look(step: int, share: int, word: VerdictWord, *, no_harm: bool = True) -> Look:
     verdict = Verdict(word=word, reason=VerdictReason.NOT_WORSE, text="As told.", no_harm=no_harm)
-    return Look(at=0.0, step=step, share=0, reading=None, stable=None, canary=None, verdict=verdict)
+    return Look(at=0.0, step=step, share=share, reading=NOTHING, stable=None, canary=None, verdict=verdict)
 
 
 @dataclass
@@ -91,7 +94,7 @@ class Ramp:
             fence=seen.get("fence", self.fence),
             revision=seen.get("revision", self.state.revision),
             attempt=seen.get("attempt", self.state.attempt),
-            look=look(seen.get("step", self.state.step), word, no_harm=no_harm),
+            look=look(seen.get("step", self.state.step), self.share, word, no_harm=no_harm),
         )
 
     def judge_for(self, seconds: float, *words: VerdictWord) -> "Ramp":

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from rampgate.evidence import Look, Verdict, VerdictReason, VerdictWord
+from rampgate.evidence import Counters, Look, Reading, Verdict, VerdictReason, VerdictWord
 from rampgate.machine import State, Transition, begin, decide, handle, next_deadline, share
 from rampgate.machine.events import (
     Attached,
@@ -89,9 +89,12 @@ def plans(draw: st.DrawFn) -> RolloutPlan:
     return plan
 
 
-def look(step: int, word: VerdictWord, *, no_harm: bool = True) -> Look:
+READING = Reading(at=0.0, stable=Counters(requests=0, errors=0), canary=Counters(requests=0, errors=0))
+
+
+def look(step: int, share: int, word: VerdictWord, *, no_harm: bool = True, reading: Reading | None = READING) -> Look:
     verdict = Verdict(word=word, reason=VerdictReason.NOT_WORSE, text="As drawn.", no_harm=no_harm)
-    return Look(at=0.0, step=step, share=0, reading=None, stable=None, canary=None, verdict=verdict)
+    return Look(at=0.0, step=step, share=share, reading=reading, stable=None, canary=None, verdict=verdict)
 
 
 class AnyRollout(RuleBasedStateMachine):
@@ -151,6 +154,9 @@ class AnyRollout(RuleBasedStateMachine):
         if isinstance(event, Judged):
             assert event.look.verdict.word is VerdictWord.HEALTHY
             assert (event.look.step, event.revision, event.attempt) == (before.step, before.revision, before.attempt)
+            if before.step > 0:
+                assert isinstance(event.look.reading, Reading)
+                assert event.look.share == share(self.plan, before)
             assert after.widened_by is WidenedBy.VERDICT
         elif isinstance(event, Told):
             assert event.order in (Order.ADVANCE, Order.COMPLETE)
@@ -191,16 +197,20 @@ class AnyRollout(RuleBasedStateMachine):
         old=st.booleans(),
         behind=st.integers(0, 1),
         no_harm=st.booleans(),
+        reading=st.sampled_from([READING, READING, None]),
+        less=st.sampled_from([0, 0, 1]),
         times=st.integers(1, 3),
     )
-    def a_look_is_judged(self, word: VerdictWord, old: bool, behind: int, no_harm: bool, times: int) -> None:
+    def a_look_is_judged(
+        self, word: VerdictWord, old: bool, behind: int, no_harm: bool, reading: Reading | None, less: int, times: int
+    ) -> None:
         for _ in range(times):
             before, lapsed = self.state, self.lease_is_due()
             event = Judged(
                 fence=self.fence(old and behind == 1),
                 revision=before.revision - behind,
                 attempt=before.attempt,
-                look=look(before.step, word, no_harm=no_harm),
+                look=look(before.step, share(self.plan, before) - less, word, no_harm=no_harm, reading=reading),
             )
             answer = self.happens(event)
             assert answer is not None
@@ -229,7 +239,7 @@ class AnyRollout(RuleBasedStateMachine):
                 self.happens(done(fence=lease.fence, action=actions[0].number))
             else:
                 revision, attempt = self.state.revision, self.state.attempt
-                healthy = look(self.state.step, VerdictWord.HEALTHY)
+                healthy = look(self.state.step, share(self.plan, self.state), VerdictWord.HEALTHY)
                 self.happens(Judged(fence=lease.fence, revision=revision, attempt=attempt, look=healthy))
 
     @rule(

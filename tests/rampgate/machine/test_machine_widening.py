@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rampgate.evidence import VerdictWord
+from rampgate.evidence import Sample, SourceDown, VerdictReason, VerdictWord
 from rampgate.machine import step_share
 from rampgate.machine.events import Locked, Told, Unlocked
 from rampgate.machine.state import Deadline, HeldBy, Lock, Order, Phase, Reason, Refused, Verb, WidenedBy
@@ -66,6 +66,47 @@ def test_the_same_healthy_look_twice_widens_once():
     assert ramp.refused(event) is None
     assert ramp.refused(event) is Refused.STALE
     assert ramp.state.step == 2
+
+
+@pytest.mark.parametrize(
+    "lacks",
+    [
+        {"reading": None},
+        {"reading": SourceDown(at=0.0, reason=VerdictReason.SOURCE_UNREACHABLE, text="Nobody answers.")},
+        {"share": 0},
+        {"share": 50_000},
+        {"canary": Sample(requests=10, errors=11)},
+        {"stable": Sample(requests=10, errors=-1)},
+    ],
+    ids=[
+        "no reading",
+        "the source down",
+        "the dark's share",
+        "a later step's share",
+        "errors > requests",
+        "errors < 0",
+    ],
+)
+@pytest.mark.parametrize("paused", [False, True], ids=["on the step", "paused"])
+def test_a_healthy_verdict_without_evidence_is_refused(lacks: dict[str, object], paused: bool) -> None:
+    ramp = bake_out(at_step(1))
+    if paused:
+        ramp.tell(Order.PAUSE)
+    event = ramp.judged()
+    assert ramp.refused(replace(event, look=replace(event.look, **lacks))) is Refused.UNFOUNDED
+
+
+def test_looks_after_the_last_step_need_no_reading_for_they_widen_nothing() -> None:
+    ramp = completing()
+    event = ramp.judged()
+    assert ramp.hear(replace(event, look=replace(event.look, reading=None, share=0))).refusal is None
+
+
+@pytest.mark.parametrize("word", QUIET)
+def test_a_verdict_that_does_not_widen_is_believed_without_a_reading(word: VerdictWord) -> None:
+    ramp = at_step(1)
+    event = ramp.judged(word)
+    assert ramp.hear(replace(event, look=replace(event.look, reading=None))).refusal is None
 
 
 def test_a_named_person_may_widen_without_waiting_for_the_bake():
