@@ -18,10 +18,13 @@ from rampgate.problem import Problem
 from rampgate.rollout import Telemetry
 from rampgate.wire import STRICT
 
-MOST = 2**53
+MOST = 10**9
+"""The highest count of a line, and of a whole batch. One batch cannot spoil a comparison for ever."""
 
 KEPT = 61 * 86_400.0
 """Seconds for which counts are kept: longer than the longest rollout."""
+
+_ALLOWED = f"from 0 to {MOST}"
 
 _NOTHING = Counters(requests=0, errors=0, active_users=0, affected_users=0)
 
@@ -187,12 +190,17 @@ def _problems(batch: Batch) -> Iterator[Problem]:
         if not 0 < len(text) <= most or not text.isprintable():
             yield Problem(path, repr(text[:80]), f"1 to {most} printable characters")
     if not 0 <= batch.dropped <= MOST:
-        yield Problem("dropped", str(batch.dropped), "at least 0")
+        yield Problem("dropped", str(batch.dropped), _ALLOWED)
     if len(batch.counts) > 1000:
         yield Problem("counts", f"{len(batch.counts)} entries", "at most 1000")
         return
     for number, one in enumerate(batch.counts):
         yield from _increment_problems(f"counts[{number}]", one)
+    for name in ("requests", "errors", "exposures"):
+        if (total := sum(getattr(one, name) for one in batch.counts)) > MOST:
+            yield Problem("counts", f"{total} {name} in all", f"at most {MOST} in one batch")
+    if (total := sum(sum(one.latency_ms.counts) for one in batch.counts if one.latency_ms)) > MOST:
+        yield Problem("counts", f"{total} latencies in all", f"at most {MOST} in one batch")
 
 
 def _increment_problems(path: str, one: Increment) -> Iterator[Problem]:
@@ -201,7 +209,7 @@ def _increment_problems(path: str, one: Increment) -> Iterator[Problem]:
             yield Problem(f"{path}.{name}", repr(getattr(one, name)[:80]), "1 to 200 characters")
     for name in ("requests", "errors", "exposures"):
         if not 0 <= getattr(one, name) <= MOST:
-            yield Problem(f"{path}.{name}", str(getattr(one, name)), "at least 0")
+            yield Problem(f"{path}.{name}", str(getattr(one, name)), _ALLOWED)
     if (one.rollout is None) != (one.attempt is None):
         yield Problem(f"{path}.attempt", str(one.attempt), "an attempt with a rollout, and neither without the other")
     if one.attempt is not None and not 0 < one.attempt < 2**31:
@@ -217,7 +225,7 @@ def _increment_problems(path: str, one: Increment) -> Iterator[Problem]:
     if not rising:
         yield Problem(f"{path}.latency_ms.bounds", str(latency.bounds)[:80], "rising milliseconds above 0")
     if any(not 0 <= count <= MOST for count in latency.counts):
-        yield Problem(f"{path}.latency_ms.counts", str(latency.counts)[:80], "at least 0 each")
+        yield Problem(f"{path}.latency_ms.counts", str(latency.counts)[:80], f"{_ALLOWED} each")
 
 
 def _users_problems(path: str, users: Users) -> Iterator[Problem]:

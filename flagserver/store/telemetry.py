@@ -13,6 +13,9 @@ from rampgate.evidence import Counters
 BUCKET = 60
 """Seconds in one row."""
 
+MOST_IN_ROW = 10**13
+"""Where a minute's count stops: the sums over all minutes that are kept stay far below the 2^63 of a column."""
+
 NO_BOUND = 1e12
 """Stands for "no upper bound" among latency bounds, in ms."""
 
@@ -92,5 +95,6 @@ def forget(tx: Tx, before: float) -> None:
 
 def _add_up(tx: Tx, table: sa.Table, where: Mapping[str, Any], more: Mapping[str, int]) -> None:
     statement = tx.upsert(table).values({**where, **more})
-    summed = {name: table.c[name] + statement.excluded[name] for name in more}
+    sums = {name: table.c[name] + statement.excluded[name] for name in more}
+    summed = {name: sa.case((one > MOST_IN_ROW, MOST_IN_ROW), else_=one) for name, one in sums.items()}
     tx.run(statement.on_conflict_do_update(index_elements=list(where), set_=summed))

@@ -11,9 +11,12 @@ import pytest
 from flagserver.app import create_app
 from flagserver.auth import Role
 from flagserver.deadlines import Steward
+from flagserver.store import telemetry as counts_store
+from flagserver.store.telemetry import Count
 from flagserver.views import ROUTES
 from flagserver.views.health import READY_WITHIN
 from flagserver.views.route import MOST_BODY, Route
+from rampgate.evidence import Counters
 from rampgate.machine.state import Order
 from tests.flagserver.inside import PLAN, Inside, new_rollout
 
@@ -242,7 +245,9 @@ def test_counts_of_what_does_not_exist_are_left_out(inside: Inside) -> None:
     [
         {"requests": -1}, {"errors": 2.5}, {"flag": ""}, {"variant": "x" * 201}, {"attempt": None}, {"attempt": 0},
         {"latency_ms": {"bounds": [10], "counts": [1]}}, {"latency_ms": {"bounds": [10, 5], "counts": [1, 1, 1]}},
-        {"latency_ms": {"bounds": [10], "counts": [1, -1]}}, {"requests": 10**17},
+        {"latency_ms": {"bounds": [10], "counts": [1, -1]}}, {"requests": 10**9 + 1}, {"errors": 2**63},
+        {"latency_ms": {"bounds": [10], "counts": [1, 10**9 + 1]}},
+        {"latency_ms": {"bounds": [10], "counts": [10**9, 10**9]}},
     ],
     ids=str,
 )  # fmt: skip
@@ -251,6 +256,26 @@ def test_a_batch_with_problems_is_refused_whole(inside: Inside, changes: dict[st
     reply = inside.call("POST", "/v1/telemetry", batch(rollout.id, **changes), role=Role.SDK)
     assert (reply.status_code, bool(reply.get_json()["problems"])) == (422, True)
     assert inside.call("POST", "/v1/telemetry", batch(rollout.id), role=Role.SDK).get_json() == {"applied": True}
+
+
+def test_the_lines_of_one_batch_are_bounded_together(inside: Inside) -> None:
+    rollout = inside.create(new_rollout())
+    half = {**batch(rollout.id, requests=6 * 10**8)["counts"][0]}
+    body = {**batch(rollout.id), "counts": [half, half]}
+    reply = inside.call("POST", "/v1/telemetry", body, role=Role.SDK)
+    assert (reply.status_code, [one["path"] for one in reply.get_json()["problems"]]) == (422, ["counts"])
+
+
+def test_a_sum_stops_before_its_column_is_full(inside: Inside) -> None:
+    count = Count(
+        flag="shop", rollout="ro_1", attempt=1, variant="green", requests=6 * 10**12, errors=1, exposures=0,
+        within_ms={10.0: 6 * 10**12},
+    )  # fmt: skip
+    with inside.services.store.write() as tx:
+        counts_store.add(tx, "production", [count, count])
+        counts_store.add(tx, "production", [count])
+    with inside.services.store.read() as tx:
+        assert counts_store.totals(tx, "ro_1", 1)["green"] == Counters(requests=counts_store.MOST_IN_ROW, errors=3)
 
 
 def test_an_admin_names_the_environment_that_it_counts_for(inside: Inside) -> None:
