@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Protocol, assert_never
 
 from gate.deploy import DeployAction, Deployer, Deployment, Done, Failed, NotUp, Stopped, Work
+from gate.foreign import cut, harmless
 from rampgate.evidence import ArmName
-from rampgate.machine.events import CarriedOut, Deployed, Event, HookFailed, Verified
+from rampgate.machine.events import LONGEST_TEXT, CarriedOut, Deployed, Event, HookFailed, Verified
 from rampgate.machine.state import Action, ActionKind
 from rampgate.rollout import Rollout
 
@@ -39,10 +40,10 @@ def carry_out(
         case Stopped():
             return None
         case Failed() | NotUp():
-            return HookFailed(fence=fence, action=action.number, text=_failure(action, work, done))
+            return HookFailed(fence=fence, action=action.number, text=_sayable(_failure(action, work, done)))
         case Done():
             event = _EVENTS.get(action.kind, CarriedOut)
-            return event(fence=fence, action=action.number, text=done.text)
+            return event(fence=fence, action=action.number, text=_sayable(done.text))
         case _:
             assert_never(done)
 
@@ -89,6 +90,11 @@ def _seconds(rollout: Rollout, action: Action) -> float:
             return plan.retire
         case _:
             assert_never(action.kind)
+
+
+def _sayable(text: str) -> str:
+    """As the flag server takes it: a hook's lines can be of any length."""
+    return cut(harmless(text), LONGEST_TEXT)
 
 
 def _failure(action: Action, work: Work, done: Failed | NotUp) -> str:

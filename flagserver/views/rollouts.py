@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterator
 
 from flagserver import hub, wire
 from flagserver.auth import Role
@@ -10,10 +11,14 @@ from flagserver.rollouts import Rollouts
 from flagserver.services import Services
 from flagserver.store.rollouts import Wanted
 from flagserver.views.route import Call, Reply, Route, Served, reply_with
+from rampgate.machine.events import LONGEST_NAME, LONGEST_TEXT
 from rampgate.problem import Problem
 from rampgate.rollout import Posted, Rollout
 
 LONGEST_WAIT = 30.0
+
+NAMES = frozenset({"by", "holder", "replaces"})
+"""What of an event names somebody; every other text of it is a sentence."""
 
 
 def _create(services: Services, call: Call) -> Reply:
@@ -98,7 +103,24 @@ def _posted(body: bytes) -> Posted:
     event_id = document["id"]
     if not isinstance(event_id, str) or not 0 < len(event_id) <= 200 or not event_id.isprintable():
         raise InvalidError(problems=(Problem("id", repr(event_id)[:80], "1 to 200 printable characters"),))
-    return Posted(id=event_id, event=wire.parse(wire.EVENT, wire.encode(document["event"]), "event"))
+    event = wire.parse(wire.EVENT, wire.encode(document["event"]), "event")
+    if wrong := tuple(_unbounded("event", document["event"])):
+        raise InvalidError(problems=wrong)
+    return Posted(id=event_id, event=event)
+
+
+def _unbounded(path: str, found: object) -> Iterator[Problem]:
+    """Every text in an event, however deep, that is too long or would not show."""
+    if isinstance(found, dict):
+        for key, value in found.items():
+            yield from _unbounded(f"{path}.{key}", value)
+    elif isinstance(found, list):
+        for number, value in enumerate(found):
+            yield from _unbounded(f"{path}[{number}]", value)
+    elif isinstance(found, str):
+        most = LONGEST_NAME if path.rpartition(".")[2] in NAMES else LONGEST_TEXT
+        if len(found) > most or not found.isprintable():
+            yield Problem(path[:200], repr(found[:80]), f"at most {most} printable characters")
 
 
 def _history(services: Services, call: Call) -> Reply:

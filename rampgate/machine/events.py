@@ -11,6 +11,9 @@ from rampgate.evidence import Look
 from rampgate.machine.state import Deadline, Lock, Order
 from rampgate.wire import STRICT
 
+LONGEST_NAME, LONGEST_TEXT = 300, 2000
+"""Characters of a name and of a sentence in an event: a flag server refuses longer ones, and unprintable ones."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Created:

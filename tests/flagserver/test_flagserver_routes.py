@@ -278,6 +278,25 @@ def test_a_sum_stops_before_its_column_is_full(inside: Inside) -> None:
         assert counts_store.totals(tx, "ro_1", 1)["green"] == Counters(requests=counts_store.MOST_IN_ROW, errors=3)
 
 
+TOO_MUCH = {
+    "event.holder": {"type": "attached", "holder": "x" * 301},
+    "event.replaces": {"type": "attached", "holder": "x", "replaces": "a\nb"},
+    "event.by": {"type": "told", "order": "revert", "by": "\x1b[2J"},
+    "event.text": {"type": "told", "order": "revert", "by": "x", "text": "x" * 2001},
+    "event.lock.reason": {"type": "locked", "lock": {"by": "x", "reason": "x" * 2001, "until": None}},
+}
+
+
+@pytest.mark.parametrize("path", TOO_MUCH)
+def test_a_text_without_bounds_is_refused_with_its_path(inside: Inside, path: str) -> None:
+    rollout = inside.create(new_rollout())
+    where = f"/v1/rollouts/{rollout.id}/events"
+    reply = inside.call("POST", where, {"id": "e1", "event": TOO_MUCH[path]})
+    assert (reply.status_code, [one["path"] for one in reply.get_json()["problems"]]) == (422, [path])
+    longest = {"type": "told", "order": "revert", "by": "x" * 300, "text": "x" * 2000}
+    assert inside.call("POST", where, {"id": "e1", "event": longest}).status_code == 200
+
+
 def test_an_admin_names_the_environment_that_it_counts_for(inside: Inside) -> None:
     inside.create(new_rollout())
     reply = inside.call("POST", "/v1/telemetry", batch(None), role=Role.ADMIN)
