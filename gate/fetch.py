@@ -84,7 +84,7 @@ class Visit:
     def __init__(self, *, seconds: float, headers: Mapping[str, str] | None = None, retries: int = 1) -> None:
         self._seconds = seconds
         self._headers = dict(headers or {})
-        self._cutter = _Cutter()
+        self._cutter = Cutter()
         self._until = time.monotonic() + seconds
         self._timer = threading.Timer(seconds, self._cutter.cut)
         self._timer.daemon = True
@@ -98,7 +98,7 @@ class Visit:
             respect_retry_after_header=False,
             raise_on_status=False,
         )
-        adapter = _CutAdapter(self._cutter, retry)
+        adapter = CutAdapter(self._cutter, retry)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
@@ -224,7 +224,7 @@ def _trouble(url: str, error: Exception) -> NotGot:
     return NotGot(trouble=Trouble.UNREACHABLE, text=f"{where} cannot be asked: the address or a header is not valid")
 
 
-class _Cutter:
+class Cutter:
     """Holds a second handle of every open connection, and shuts them all down when time is up."""
 
     def __init__(self) -> None:
@@ -260,10 +260,10 @@ def _shut(connection: socket.socket) -> None:
         return
 
 
-class _CutAdapter(HTTPAdapter):
+class CutAdapter(HTTPAdapter):
     """Lets the cutter watch every connection that requests opens, proxies included."""
 
-    def __init__(self, cutter: _Cutter, retry: Retry) -> None:
+    def __init__(self, cutter: Cutter, retry: Retry) -> None:
         class Plain(HTTPConnection):
             def _new_conn(self) -> socket.socket:
                 return cutter.watch(super()._new_conn())

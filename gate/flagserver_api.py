@@ -4,18 +4,21 @@ Every call either answers or raises one of two errors: the server could not be r
 try again) or it refused (`FlagServerRefusedError`, trying again is no use). What may be repeated safely is repeated.
 """
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import requests
 from pydantic import Field, TypeAdapter, ValidationError
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from gate.errors import FlagServerRefusedError, FlagServerUnreachableError
+from gate.fetch import CutAdapter, Cutter
 from rampgate.machine.events import Event
+from rampgate.plan import seconds as duration
 from rampgate.problem import Problem
 from rampgate.rollout import Answer, Entry, NewRollout, Posted, Rollout, Slots, Telemetry
 
@@ -35,22 +38,15 @@ _ENTRIES: TypeAdapter[tuple[Entry, ...]] = TypeAdapter(tuple[Entry, ...])
 class FlagServer:
     """A flag server at ``url``, spoken to with an operator's ``key``.
 
-    ``timeout`` is the longest wait for one answer, in seconds, beyond what a long poll asked for.
+    ``timeout`` is the longest wait for one whole answer, to its last byte and with every retry, in seconds, beyond
+    what a long poll asked for.
     """
 
     def __init__(self, url: str, key: str, *, timeout: float = 5.0) -> None:
         self.url = url.rstrip("/")
         self._host = urlsplit(self.url).netloc
         self._timeout = timeout
-        self._session = requests.Session()
-        # The key goes to this server alone: no proxy's netrc may replace it, and no redirect is followed.
-        self._session.trust_env = False
-        self._session.headers["Authorization"] = f"Bearer {key}"
-        self._session.headers["User-Agent"] = "rampgate"
-        # Everything the gate sends is idempotent by key or event id, so a lost answer may be asked for again.
-        again = Retry(total=2, connect=2, read=1, status=0, backoff_factor=0.1, allowed_methods=None, redirect=False)
-        self._session.mount("http://", HTTPAdapter(max_retries=again))
-        self._session.mount("https://", HTTPAdapter(max_retries=again))
+        self._headers = {"Authorization": f"Bearer {key}", "User-Agent": "rampgate"}
 
     def slots(self, environment: str, flag: str) -> Slots | None:
         """The flag's two slots; ``None`` for a flag that the server does not know yet."""
@@ -81,6 +77,7 @@ class FlagServer:
         pull_request: int | None = None,
         sha: str | None = None,
         active: bool | None = None,
+        needs_hands: bool | None = None,
         limit: int = 50,
     ) -> tuple[Rollout, ...]:
         """Rollouts that fit, newest first."""
@@ -91,6 +88,7 @@ class FlagServer:
             "pull_request": pull_request,
             "sha": sha,
             "active": None if active is None else str(active).lower(),
+            "needs_hands": None if needs_hands is None else str(needs_hands).lower(),
             "limit": limit,
         }
         query = {name: value for name, value in wanted.items() if value is not None}
@@ -126,25 +124,58 @@ class FlagServer:
         query: Mapping[str, Any] | None = None,
         patience: float = 0.0,
     ) -> dict[str, Any]:
+        cutter = Cutter()
+        seconds = self._timeout + patience
         try:
-            with self._session.request(
-                method,
-                self.url + path,
-                json=body,
-                params=dict(query or {}),
-                timeout=(self._timeout, self._timeout + patience),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
+            with (
+                self._session(cutter, seconds) as session,
+                session.request(
+                    method,
+                    self.url + path,
+                    json=body,
+                    params=dict(query or {}),
+                    timeout=(self._timeout, seconds),
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
                 text = response.raw.read(_LARGEST + 1, decode_content=True)
                 status = response.status_code
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            if cutter.is_cut:
+                raise self._late(seconds) from error
             raise FlagServerUnreachableError(
                 f"The flag server at {self.url} gave no answer: {_short(error)}"
             ) from error
+        if cutter.is_cut:  # a cut connection may look like the end of the body
+            raise self._late(seconds)
         if len(text) > _LARGEST:
             raise FlagServerUnreachableError(f"{self.url}: the answer is larger than {_LARGEST} bytes")
         return _body(self.url, status, text)
+
+    @contextmanager
+    def _session(self, cutter: Cutter, seconds: float) -> Iterator[requests.Session]:
+        """Connections for one call, all cut once its seconds are over: a server that drips bytes holds nobody."""
+        # Everything the gate sends is idempotent by key or event id, so a lost answer may be asked for again.
+        again = Retry(total=2, connect=2, read=1, status=0, backoff_factor=0.1, allowed_methods=None, redirect=False)
+        timer = threading.Timer(seconds, cutter.cut)
+        timer.daemon = True
+        with requests.Session() as session:
+            # The key goes to this server alone: no proxy's netrc may replace it, and no redirect is followed.
+            session.trust_env = False
+            session.headers.update(self._headers)
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, CutAdapter(cutter, again))
+            timer.start()
+            try:
+                yield session
+            finally:
+                timer.cancel()
+                timer.join()
+                cutter.close()
+
+    def _late(self, seconds: float) -> FlagServerUnreachableError:
+        return FlagServerUnreachableError(f"The flag server at {self.url} gave no answer within {duration(seconds)}")
 
 
 def _body(url: str, status: int, text: bytes) -> dict[str, Any]:
