@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
+import structlog
+
 from flagserver.store.flags import FlagRecord, Kind
 from flagserver.store.rollouts import RolloutRecord
 from flagserver.wire import encode
@@ -19,6 +21,8 @@ from rampgate.machine import handle, share
 from rampgate.machine.state import Deadline
 from rampgate.plan import WHOLE
 from rampgate.problem import Problem
+
+log = structlog.get_logger("flagserver.publish")
 
 HEARTBEAT = 15.0
 """Seconds between heartbeats where no rollout asks for more."""
@@ -149,7 +153,18 @@ def default_variants(kind: Kind, stable: str, idle: str) -> dict[str, Any]:
 
 
 def served_share(record: RolloutRecord, now: float, *, cut_off: bool = False) -> int:
-    """The canary's share that may be served now from what is held: never more than the state says."""
+    """The canary's share that may be served now from what is held: never more than the state says.
+
+    A rollout that cannot be worked out is logged and served as 0: the other flags must go on.
+    """
+    try:
+        return _share_now(record, now, cut_off=cut_off)
+    except Exception:
+        log.exception("rollout_unreadable", rollout=record.id, flag=record.plan.flag)
+        return 0
+
+
+def _share_now(record: RolloutRecord, now: float, *, cut_off: bool) -> int:
     state = record.state
     said = share(record.plan, state)
     if said == 0 or state.retirement_begun:

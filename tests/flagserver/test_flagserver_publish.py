@@ -5,8 +5,10 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from flagserver.errors import StoreGoneError
 from flagserver.hub import Hub, environment
@@ -52,6 +54,28 @@ def test_a_ramp_is_a_fractional_with_the_canary_first() -> None:
     assert flag["defaultVariant"] == "blue"
     split = [{"cat": ["ro_1:", {"var": "targetingKey"}]}, ["green", 10_000], ["blue", 90_000]]
     assert flag["targeting"] == {"if": [{"var": "targetingKey"}, {"fractional": split}]}
+
+
+@pytest.mark.parametrize("due", [False, True], ids=["its share", "its deadline"])
+def test_a_rollout_that_cannot_be_worked_out_is_on_stable_and_the_others_go_on(
+    due: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise LookupError("no such step")
+
+    monkeypatch.setattr("flagserver.publish.handle", fails)
+    loud = structlog.wrap_logger(None, wrapper_class=structlog.BoundLogger)
+    monkeypatch.setattr("flagserver.publish.log", loud)
+    cart = replace(SHOP, key="cart")
+    other = replace(ramping(deadlines={}), id="ro_2", plan=replace(PLAN, flag="cart"))
+    broken = ramping() if due else ramping(step=9, deadlines={})
+    both = replace(held(broken, other), flags=(SHOP, cart))
+    with capture_logs() as logs:
+        flags = publish(both, NOW + 50).flags
+    assert "targeting" not in flags["shop"]
+    assert flags["shop"]["defaultVariant"] == "blue"
+    assert "targeting" in flags["cart"]
+    assert [(one["event"], one["rollout"]) for one in logs] == [("rollout_unreadable", "ro_1")]
 
 
 @pytest.mark.parametrize("context", [{}, {"targetingKey": ""}, {"targetingKey": None}, {"tier": "gold"}])
