@@ -6,7 +6,7 @@ from typing import Any
 
 from gate.foreign import harmless
 from gate.report.figures import harm
-from gate.report.prose import one_line
+from gate.report.prose import one_line, sentences
 from gate.runner_files import Level, annotation
 from rampgate.evidence import Look
 from rampgate.machine.state import Phase
@@ -76,7 +76,7 @@ def decided(entry: Entry, before: Entry | None, rollout: Rollout) -> str | None:
         return None
     if before is not None and before.phase is Phase.REVERTING and entry.phase is not Phase.PROGRESSING:
         return None  # The revert itself was the decision; how it ended adds nothing.
-    why = " ".join(one.text for one in entry.because)
+    why = sentences(one.text for one in entry.because)
     where = f"{percent(entry.share)} of users" if entry.share else "nobody"
     text = f"{rollout.version} is {entry.phase}, {where} on it. {why}"
     return annotation(level, one_line(text, 1000), title=f"{rollout.plan.environment}: {entry.phase}")

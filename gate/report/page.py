@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from gate.report import figures
-from gate.report.prose import bar, clock, code, count, one_line, plain, rate, ratio
+from gate.report.prose import bar, clock, code, count, one_line, plain, rate, ratio, sentences
 from gate.report.waiting import still_to_say, waiting
 from rampgate.evidence import Look, Sample
 from rampgate.machine.moves import step_share
@@ -249,7 +249,7 @@ def _entry(entry: Entry, now: float) -> str:
     what = f"{_VERBS[entry.verb]} · {entry.phase}"
     if entry.share:
         what += f" {percent(entry.share)}"
-    why = " ".join(one.text for one in entry.because) or entry.event.type
+    why = sentences(one.text for one in entry.because) or entry.event.type
     if entry.refusal is not None:
         what, why = "refused", entry.refusal.text
     if any(one.reason is Reason.WIDENED_BY_POLICY for one in entry.because):

@@ -4,6 +4,7 @@ Nothing here knows what a rollout is.
 """
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 _SIGNS = re.compile(r"([\\`*_\[\]|~$])")
@@ -37,6 +38,13 @@ def one_line(text: str, most: int) -> str:
         text = "".join(sign if sign.isprintable() else " " for sign in text)
     text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+def sentences(texts: Iterable[str]) -> str:
+    """Texts one after the other, with a full stop wherever one would run into the next."""
+    said = [text.strip() for text in texts if text.strip()]
+    ended = [text if text.endswith((".", "!", "?", "…", ":")) else f"{text}." for text in said[:-1]]
+    return " ".join([*ended, *said[-1:]])
 
 
 def count(number: int) -> str:

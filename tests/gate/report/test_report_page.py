@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gate.errors import Exit
 from gate.report import Decision, Links, comment, decided, decision_of, exit_of, outputs, percentage, summary, tick
 from gate.report.page import COMMENT_LIMIT
-from gate.report.prose import clock, code, plain, rate, ratio
+from gate.report.prose import clock, code, plain, rate, ratio, sentences
 from rampgate.evidence import Sample
 from rampgate.machine.state import Lock, Order, Phase
 from rampgate.rollout import Slot
@@ -23,6 +23,19 @@ NASTY = "@ada </details> <!-- rampgate:x --> | `x` ``` [a](https://b.example) ![
 def rendered(story: Story, **changes: object) -> str:
     rollout = replace(story.rollout(), **changes)  # type: ignore[arg-type]
     return comment(rollout, story.looks, story.entries, story.now)
+
+
+@pytest.mark.parametrize(
+    ("texts", "read"),
+    [
+        (["took 0.0 s", "The new version serves everybody."], "took 0.0 s. The new version serves everybody."),
+        (["It is up.", "Retired"], "It is up. Retired"),
+        (["", "alone"], "alone"),
+        ([], ""),
+    ],
+)
+def test_reasons_do_not_run_together(texts: list[str], read: str) -> None:
+    assert sentences(texts) == read
 
 
 def test_other_peoples_text_stays_text() -> None:
