@@ -167,3 +167,10 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlagServer]:
     """A real server in its own process, shared by a file's tests."""
     with FlagServer(tmp_path_factory.mktemp("flagserver")) as server:
         yield server
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Inside]:
+    """A server inside the test: on SQLite, unless the test asks for each database."""
+    with Inside(request.getfixturevalue(getattr(request, "param", "sqlite_url")), clock) as inside:
+        yield inside
