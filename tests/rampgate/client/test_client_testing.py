@@ -66,7 +66,7 @@ def test_the_fixture_is_there_and_starts_empty(tmp_path: Path) -> None:
         "    assert fixed_flags.boolean('new', False, 'u')\n"
         "def test_second(fixed_flags):\n    assert not fixed_flags.boolean('new', False, 'u')\n"
     )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "rampgate.client.pytest_plugin", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     run = subprocess.run([*command, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout
