@@ -22,6 +22,7 @@ from typing import Any, Self
 from examples.demo.machines import ROOT, Machines, free_port
 from gate.flagserver_api import FlagServer as Api
 from rampgate.rollout import Rollout
+from tests.fakes import github_shapes as shapes
 from tests.fakes.github import FakeGitHub
 from tests.flagserver.process import FlagServer
 
@@ -191,7 +192,7 @@ class Town:
         """Run the Action as a comment on the rollout's pull request would."""
         assert rollout.pull_request is not None
         number = self.github.comment(rollout.pull_request, text, by="ann")
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        now = shapes.when(time.time())
         event = {
             "action": "created",
             "issue": {"number": rollout.pull_request, "pull_request": {"url": "here"}},

@@ -19,6 +19,7 @@ from typing import Any
 
 from gate.flagserver_api import FlagServer as Api
 from rampgate.rollout import Entry, Rollout
+from tests.fakes import github_shapes as shapes
 from tests.fakes.github import FakeGitHub
 from tests.flagserver.process import FlagServer
 from tests.gate.metrics.scripted import ScriptedServer, scripted
@@ -138,7 +139,8 @@ class Shop:
     def say(self, text: str, *, by: str = "ann") -> dict[str, Any]:
         """Comment on the pull request; the event of it."""
         number = self.github.comment(self.number, text, by=by)
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        # Not `time.gmtime()`: its clock lags the other one, by enough to write the second before.
+        now = shapes.when(time.time())
         return {
             "action": "created",
             "issue": {"number": self.number, "pull_request": {"url": "here"}},
