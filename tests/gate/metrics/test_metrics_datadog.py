@@ -20,7 +20,7 @@ STOP, HOURS, START = 1_699_999_860, 1_699_999_200, 1_699_995_600 - 3600
 
 
 def _source(url: str, **options: Any) -> Source:
-    given = {"requests": REQUESTS, "errors": ERRORS, "timeout": 0.4} | options
+    given = {"requests": REQUESTS, "errors": ERRORS, "timeout": 1.5} | options
     return DatadogOptions(url=url, **given).source(means(ENVIRON))
 
 

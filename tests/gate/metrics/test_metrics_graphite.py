@@ -17,7 +17,7 @@ STOP, START = 1_699_999_990, 1_699_995_400
 
 
 def _source(url: str, environ: dict[str, str] | None = None, **options: Any) -> Source:
-    given = {"requests": REQUESTS, "errors": ERRORS, "stores": Stores.COUNTERS, "timeout": 0.4} | options
+    given = {"requests": REQUESTS, "errors": ERRORS, "stores": Stores.COUNTERS, "timeout": 1.5} | options
     return GraphiteOptions(url=url, **given).source(means(environ))
 
 

@@ -21,9 +21,9 @@ FLUX_REQUESTS, FLUX_ERRORS = FLUX % "requests", FLUX % "errors"
 
 
 def _source(url: str, environ: dict[str, str] | None = None, **options: Any) -> Source:
-    given = {"requests": REQUESTS, "errors": ERRORS, "database": "shop", "timeout": 0.4} | options
+    given = {"requests": REQUESTS, "errors": ERRORS, "database": "shop", "timeout": 1.5} | options
     if "org" in options:
-        given = {"requests": FLUX_REQUESTS, "errors": FLUX_ERRORS, "timeout": 0.4} | options
+        given = {"requests": FLUX_REQUESTS, "errors": FLUX_ERRORS, "timeout": 1.5} | options
     return InfluxOptions(url=url, **given).source(means(environ))
 
 

@@ -23,7 +23,7 @@ class _NoTelemetry:
 
 
 def _source(url: str, environ: dict[str, str] | None = None, **options: Any) -> Source:
-    options = {"requests": REQUESTS, "errors": ERRORS, "timeout": 0.4} | options
+    options = {"requests": REQUESTS, "errors": ERRORS, "timeout": 1.5} | options
     return PrometheusOptions(url=url, **options).source(Means(telemetry=_NoTelemetry(), environ=environ or {}))
 
 

@@ -16,7 +16,7 @@ from tests.gate.metrics.scripted import Reply, Script, ScriptedServer, scripted
 
 
 def _source(url: str, environ: dict[str, str] | None = None, **options: Any) -> Source:
-    given = {"requests": "counts.all", "errors": "counts.failed", "timeout": 0.4} | options
+    given = {"requests": "counts.all", "errors": "counts.failed", "timeout": 1.5} | options
     return WebOptions(url=url, **given).source(means(environ))
 
 
