@@ -47,7 +47,7 @@ def document(flags: dict[str, Any], rollouts: dict[str, Any] | None = None, vers
     }
 
 
-def until(condition: Callable[[], object], within: float = 10.0) -> None:
+def until(condition: Callable[[], object], within: float = 40.0) -> None:
     """Wait for something that announces itself to nobody."""
     limit = time.monotonic() + within
     while not condition():
