@@ -7,6 +7,9 @@ READY := .venv/.ready
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -q -n 2 --dist worksteal
 
+# Tests start hundreds of programs, each of which would be compiled again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test check test-real bench docs fix lock
