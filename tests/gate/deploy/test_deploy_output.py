@@ -147,7 +147,7 @@ def test_no_text_stays_harmful(text: str) -> None:
 @given(st.text(max_size=40), st.text(min_size=1, max_size=8), st.text(max_size=40))
 def test_no_secret_survives_masking(before: str, secret: str, after: str) -> None:
     shown = Secrets([secret]).masked(before + secret + after)
-    assert secret.strip() not in shown.replace(MASK, "\x00") or not secret.strip()
+    assert not secret.strip() or all(secret.strip() not in piece for piece in shown.split(MASK))
 
 
 def test_what_is_cut_says_so() -> None:
