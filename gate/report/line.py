@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from gate.foreign import harmless
-from gate.report.figures import harm
-from gate.report.prose import one_line, sentences
 from gate.runner_files import Level, annotation
 from rampgate.evidence import Look
+from rampgate.figures import harm
 from rampgate.machine.state import Phase
 from rampgate.plan import percent
 from rampgate.rollout import Entry, Rollout
+from rampgate.wording import one_line, sentences
 
 
 def tick(rollout: Rollout, look: Look | None) -> str:

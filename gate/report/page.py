@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from gate.report import figures
-from gate.report.prose import bar, clock, code, count, one_line, plain, rate, ratio, sentences
+from gate.report.prose import bar, code, plain
 from gate.report.waiting import still_to_say, waiting
+from rampgate import figures
 from rampgate.evidence import Look, Sample
 from rampgate.machine.moves import step_share
 from rampgate.machine.state import Phase, Reason, Verb
 from rampgate.plan import WHOLE, RolloutPlan, percent
 from rampgate.rollout import Entry, Rollout
+from rampgate.wording import clock, count, one_line, rate, ratio, sentences
 
 COMMENT_LIMIT = 60_000
 """Characters: GitHub takes 65 536, and the marker's writer adds to them."""

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from gate.report.figures import bake_ends, people_read
 from gate.report.page import headline
-from gate.report.prose import clock, code, plain
+from gate.report.prose import code, plain
 from gate.report.waiting import still_to_say, waiting
+from rampgate.figures import bake_ends, people_read
 from rampgate.machine.state import Verb
 from rampgate.rollout import Answer, Rollout
+from rampgate.wording import clock
 
 
 def obeyed(answer: Answer) -> str:

@@ -6,12 +6,12 @@ from enum import StrEnum
 from typing import Any
 
 from gate.errors import Exit, FlagServerRefusedError, ProblemsError, RampgateError
-from gate.report import figures
-from gate.report.prose import one_line
+from rampgate import figures
 from rampgate.evidence import ArmName, Look, Sample
 from rampgate.machine.state import Phase
 from rampgate.plan import WHOLE
 from rampgate.rollout import Entry, Rollout
+from rampgate.wording import one_line
 
 SCHEMA = 1
 """Raised when a key changes its meaning or goes; a new key does not raise it."""

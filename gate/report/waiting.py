@@ -1,22 +1,13 @@
 """Why a rollout waits and until when, and what follows if nothing happens: sentences, one a line."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from gate.report.figures import bake_ends
-from gate.report.prose import clock, code, plain
+from gate.report.prose import code, plain
 from rampgate.evidence import Look, VerdictWord
+from rampgate.figures import bake_ends
 from rampgate.machine.state import BUDGET_OF, Deadline, HeldBy, Phase, WidenedBy
-from rampgate.plan import Policy
 from rampgate.rollout import Rollout
-
-_THEN: Mapping[Policy, str] = {
-    Policy.REVERT: "everybody goes back to stable",
-    Policy.HOLD: "it holds, and waits for a person",
-    Policy.ASK: "a person is asked",
-    Policy.COMPLETE: "it goes on to the end",
-    Policy.PROMOTE: "it goes on",
-    Policy.PROMOTE_IF_NO_EVIDENCE: "it goes on if there is no sign of harm",
-}
+from rampgate.wording import THEN, clock
 
 
 def waiting(rollout: Rollout, looks: Sequence[Look], now: float) -> Iterator[str]:
@@ -70,7 +61,7 @@ def _paused(rollout: Rollout, now: float) -> str:
 
 def _until(rollout: Rollout, name: Deadline, now: float) -> str:
     due = rollout.state.deadlines.get(name)
-    return f"; if not by {clock(due.at, now)}, {_THEN[due.then]}" if due else ""
+    return f"; if not by {clock(due.at, now)}, {THEN[due.then]}" if due else ""
 
 
 def _by_other_hands(rollout: Rollout, now: float) -> str:
@@ -97,5 +88,5 @@ def still_to_say(rollout: Rollout, now: float) -> Iterator[str]:
         yield f"**Left to do:** {left}. Users are not affected; the next run finishes it first"
     elif state.lease is None and not state.phase.is_final:
         due = state.deadlines.get(Deadline.LEASE)
-        then = f"; if none comes by {clock(due.at, now)}, {_THEN[due.then]}" if due else ""
+        then = f"; if none comes by {clock(due.at, now)}, {THEN[due.then]}" if due else ""
         yield f"**No gate is driving** it{then}"

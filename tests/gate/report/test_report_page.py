@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from gate.errors import Exit
 from gate.report import Decision, Links, comment, decided, decision_of, exit_of, outputs, percentage, summary, tick
 from gate.report.page import COMMENT_LIMIT
-from gate.report.prose import clock, code, plain, rate, ratio, sentences
+from gate.report.prose import code, plain
 from rampgate.evidence import Sample
 from rampgate.machine.state import Lock, Order, Phase
 from rampgate.rollout import Slot
+from rampgate.wording import clock, rate, ratio, sentences
 from tests.gate.report.story import COLLECTING, NOON, PLAN, STORIES, Story, ramping
 
 NASTY = "@ada </details> <!-- rampgate:x --> | `x` ``` [a](https://b.example) ![i](u) #1 GH-2 \n::error::x \u202e$x$"

@@ -1,4 +1,5 @@
-"""What a rollout's looks and history add up to, as values: the one place where the report counts."""
+"""What a rollout's looks and history add up to, as values: the one place where
+the comment, the job's summary and the dashboard count."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
