@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from flagserver.errors import FlagServerError, TooLargeError
 from flagserver.services import Services
+from flagserver.store.audit import Origin, origin
 from flagserver.views import ROUTES
 from flagserver.views.route import MOST_BODY, Call, Reply, Route, admit_fresh, answer, refused
 from flagserver.wire import encode
@@ -43,6 +44,7 @@ def _view(services: Services, route: Route) -> Callable[..., Response]:
                 raise too_large()
         except FlagServerError as error:
             return _response(refused(error), request_id)
+        origin.set(Origin(request=request_id, key=caller.selector))
         call = Call(params=params, query=request.args.to_dict(), headers=headers, body=body, caller=caller)
         return _response(answer(services, route, call), request_id)
 

@@ -8,7 +8,7 @@ from flagserver.admission import NAME, NAME_ALLOWED
 from flagserver.errors import ConflictError, InvalidError, NotFoundError, StoreGoneError
 from flagserver.live import Live
 from flagserver.publish import SERVER_WRITES, default_variants, document, problems
-from flagserver.store import Store, Tx, flags, keys, rollouts
+from flagserver.store import Store, Tx, audit, flags, rollouts
 from flagserver.store.flags import FlagRecord, Kind
 from flagserver.store.rollouts import RolloutRecord
 from rampgate.flags import read, write_flag
@@ -238,8 +238,8 @@ def _in_rollout(key: str, record: RolloutRecord) -> ConflictError:
 def _note(tx: Tx, by: str, action: str, before: FlagRecord | None, after: FlagRecord | None) -> None:
     record = after or before
     assert record is not None
-    keys.note(
-        tx, actor=by, action=action, environment=record.environment, subject=record.key,
+    audit.record(
+        tx, actor=by, action=action, environment=record.environment, subject=record.key, flag=record.key,
         before=_audited(before), after=_audited(after),
     )  # fmt: skip
 

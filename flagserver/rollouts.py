@@ -9,11 +9,11 @@ from typing import assert_never
 
 import structlog
 
-from flagserver import hub
+from flagserver import chronicle, hub
 from flagserver.admission import Found, Resume, Same, Start, admit
 from flagserver.errors import ConflictError, NotAllowedError, NotFoundError, StoreGoneError
 from flagserver.live import Live
-from flagserver.store import Store, Tx, flags, keys, rollouts
+from flagserver.store import Store, Tx, flags, rollouts
 from flagserver.store.flags import FlagRecord, Kind
 from flagserver.store.rollouts import RolloutRecord, Wanted
 from rampgate.machine import begin, handle, next_deadline
@@ -25,7 +25,6 @@ from rampgate.machine.events import (
     Locked,
     Resumed,
     Superseded,
-    Told,
     Unlocked,
 )
 from rampgate.machine.state import REFUSE_VERSION, ActionKind, State, Transition
@@ -224,7 +223,7 @@ class Rollouts:
         )  # fmt: skip
         rollouts.insert(tx, record)
         rollouts.append(tx, record, [(event, transition)], actor=actor, clock=CLOCK)
-        _note(tx, record, actor, "rollout.created", new.override)
+        chronicle.asked(tx, record, actor, "rollout.created", new.override)
         touched.append(rollout_id)
         return record
 
@@ -251,7 +250,7 @@ class Rollouts:
         assert last is not None
         if last.refusal is not None:
             raise ConflictError(last.refusal.text, code="rollout_in_progress", about=record.id)
-        _note(tx, record, actor, "rollout.resumed", new.override)
+        chronicle.asked(tx, record, actor, "rollout.resumed", new.override)
         return record
 
     def _supersede(
@@ -280,17 +279,16 @@ class Rollouts:
         refuses = record.refuses_version
         for said, transition in happened:
             self._move_slots(tx, record, said, state, transition)
+            who, via = (actor, event_id) if said is event else (CLOCK, None)
+            chronicle.decided(tx, record, state, said, transition, who, via)
             state = transition.state
             refuses = refuses or state.reason in REFUSE_VERSION
-            _log(record, said, transition, actor if said is event else CLOCK)
         attempt_at = now if state.attempt != record.state.attempt else record.attempt_at
         saved = replace(record, state=state, refuses_version=refuses, updated_at=now, attempt_at=attempt_at)
         rollouts.update(tx, saved)
         rollouts.append(
             tx, saved, happened, actor=actor if event is not None else CLOCK, clock=CLOCK, event_id=event_id
         )
-        if isinstance(event, Told):
-            _note(tx, saved, actor, f"rollout.{event.order}", event.text or None, by=event.by)
         flags.touch(tx, record.plan.environment)
         touched.append(record.id)
         return saved, happened[-1][1]
@@ -332,22 +330,3 @@ def slots_after(slots: Slots, record: RolloutRecord, event: Event, before: State
 def _is_due(record: RolloutRecord, now: float) -> bool:
     deadline = next_deadline(record.state)
     return deadline is not None and deadline[1].at <= now
-
-
-def _note(tx: Tx, record: RolloutRecord, actor: str, action: str, why: str | None, *, by: str | None = None) -> None:
-    state = record.state
-    keys.note(
-        tx, actor=f"{actor} for {by}" if by else actor, action=action, environment=record.plan.environment,
-        subject=record.id, why=why,
-        after={"flag": record.plan.flag, "version": record.version, "phase": state.phase, "step": state.step},
-    )  # fmt: skip
-
-
-def _log(record: RolloutRecord, event: Event, transition: Transition, actor: str) -> None:
-    state = transition.state
-    log.info(
-        event.type, rollout=record.id, flag=record.plan.flag, environment=record.plan.environment, actor=actor,
-        verb=transition.verb.value, phase=state.phase.value, step=state.step, revision=state.revision,
-        because=[one.reason.value for one in transition.because],
-        refused=transition.refusal.refused.value if transition.refusal else None,
-    )  # fmt: skip

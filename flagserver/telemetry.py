@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from pydantic import TypeAdapter
 
 from flagserver.errors import InvalidError, NotFoundError
-from flagserver.store import Store, rollouts
+from flagserver.store import Store, flags, minutes, rollouts
 from flagserver.store import telemetry as counts_store
 from flagserver.store import users as users_store
-from flagserver.store.telemetry import NO_BOUND, Count
+from flagserver.store.minutes import Span
+from flagserver.store.telemetry import BUCKET, NO_BOUND, Count
 from flagserver.store.users import HASH, HIGHEST_RANK, MOST_AFFECTED, REGISTERS, Seen
 from rampgate.evidence import Counters
 from rampgate.problem import Problem
-from rampgate.rollout import Telemetry
+from rampgate.rollout import Minute, Telemetry
 from rampgate.wire import STRICT
 
 MOST = 10**9
@@ -132,6 +133,27 @@ class Counting:
             counts_store.forget(tx, now - KEPT)
             users_store.forget(tx, now - KEPT)
         self._forget_at = now + 3600.0
+
+    def minutes(self, wanted: Span, limit: int) -> tuple[tuple[Minute, ...], float | None]:
+        """A flag's counts by minute and variant, oldest first; the minute under way is left out, so that what was given
+        once never changes.
+
+        Args:
+            wanted: which ones.
+            limit: how many minutes at most.
+
+        Returns:
+            The minutes, and from which moment on there are more (``None``: there are none).
+
+        Raises:
+            NotFoundError: there is no such flag.
+        """
+        whole = int(self._store.now() // BUCKET) * BUCKET
+        with self._store.read() as tx:
+            if flags.load(tx, wanted.environment, wanted.flag) is None:
+                text = f"There is no flag {wanted.flag} in {wanted.environment}."
+                raise NotFoundError(text, code="flag_not_found")
+            return minutes.of_span(tx, replace(wanted, until=min(wanted.until, whole)), limit)
 
     def of_rollout(self, rollout_id: str) -> Telemetry:
         """Both arms' counts since the attempt began, at one moment; zero where nothing was counted.

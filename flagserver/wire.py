@@ -16,7 +16,7 @@ from rampgate.machine.events import Event
 from rampgate.machine.state import Action, Because, Refusal, State
 from rampgate.plan import RolloutPlan
 from rampgate.problem import Problem
-from rampgate.rollout import Answer, Entry, NewRollout, Posted, Rollout, Telemetry
+from rampgate.rollout import Answer, Entry, Minute, NewRollout, Posted, Rollout, Telemetry
 
 T = TypeVar("T")
 
@@ -42,6 +42,15 @@ class History:
     entries: tuple[Entry, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Minutes:
+    """A part of a flag's counts by minute; ``next``: from which moment on there are more."""
+
+    minutes: tuple[Minute, ...]
+    next: float | None
+
+
+MINUTES: TypeAdapter[Minutes] = TypeAdapter(Minutes)
 LISTED: TypeAdapter[Listed] = TypeAdapter(Listed)
 HISTORY: TypeAdapter[History] = TypeAdapter(History)
 NEW_ROLLOUT: TypeAdapter[NewRollout] = TypeAdapter(NewRollout)

@@ -20,7 +20,7 @@ from gate.fetch import CutAdapter, Cutter
 from rampgate.machine.events import Event
 from rampgate.plan import seconds as duration
 from rampgate.problem import Problem
-from rampgate.rollout import Answer, Entry, NewRollout, Posted, Rollout, Slots, Telemetry
+from rampgate.rollout import Answer, Entry, Minute, NewRollout, Posted, Rollout, Slots, Telemetry
 
 T = TypeVar("T")
 
@@ -32,6 +32,8 @@ _POSTED: TypeAdapter[Posted] = TypeAdapter(Posted)
 _TELEMETRY: TypeAdapter[Telemetry] = TypeAdapter(Telemetry)
 _SLOTS: TypeAdapter[Slots | None] = TypeAdapter(Slots | None)
 _ROLLOUTS: TypeAdapter[tuple[Rollout, ...]] = TypeAdapter(tuple[Rollout, ...])
+_MINUTES: TypeAdapter[tuple[Minute, ...]] = TypeAdapter(tuple[Minute, ...])
+_MOMENT: TypeAdapter[float | None] = TypeAdapter(float | None)
 _ENTRIES: TypeAdapter[tuple[Entry, ...]] = TypeAdapter(tuple[Entry, ...])
 
 
@@ -114,6 +116,19 @@ class FlagServer:
     def telemetry(self, rollout_id: str) -> Telemetry:
         """What apps counted on each arm since the attempt began."""
         return _read(_TELEMETRY, self._call("GET", f"/v1/rollouts/{quote(rollout_id, safe='')}/telemetry"))
+
+    def minutes(self, environment: str, flag: str, *, since: float, until: float | None = None) -> tuple[Minute, ...]:
+        """What apps counted of a flag by whole minute and variant, oldest first; moments are the server's seconds."""
+        path = f"/v1/{quote(environment, safe='')}/flags/{quote(flag, safe='')}/telemetry"
+        found: list[Minute] = []
+        following: float | None = since
+        while following is not None:
+            query = {"since": following} if until is None else {"since": following, "until": until}
+            body = self._call("GET", path, query=query)
+            page = _read(_MINUTES, body.get("minutes"))
+            found.extend(page)
+            following = _read(_MOMENT, body.get("next"))
+        return tuple(found)
 
     def _call(
         self,

@@ -142,3 +142,22 @@ class Telemetry:
     stable: Counters
     canary: Counters
     dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Minute:
+    """What apps counted for one variant of a flag in one whole minute, from ``at`` on; outside a rollout ``rollout``
+    and ``attempt`` are ``None``. Users are ``None`` where a client could not say who they were.
+    """
+
+    __pydantic_config__ = STRICT
+
+    at: float
+    variant: str
+    requests: int
+    errors: int
+    exposures: int
+    rollout: str | None = None
+    attempt: int | None = None
+    active_users: int | None = None
+    affected_users: int | None = None

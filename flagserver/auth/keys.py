@@ -14,7 +14,7 @@ from enum import StrEnum
 from hashlib import sha256
 
 from flagserver.errors import InvalidError, NotFoundError, SettingsError
-from flagserver.store import Store
+from flagserver.store import Store, audit
 from flagserver.store import keys as kept
 from flagserver.store.engine import current_versions
 from flagserver.store.keys import KeyRecord
@@ -37,11 +37,12 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Whoever holds a key. ``environment`` is ``None`` where the key serves all of them."""
+    """Whoever holds a key. ``environment`` is ``None`` where the key serves all of them; ``selector`` names the key."""
 
     name: str
     role: Role
     environment: str | None
+    selector: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +141,12 @@ class Keyring:
             self._callers = {
                 one.selector: (
                     one.verifier,
-                    Caller(name=f"{one.name} ({one.role})", role=Role(one.role), environment=one.environment),
+                    Caller(
+                        name=f"{one.name} ({one.role})",
+                        role=Role(one.role),
+                        environment=one.environment,
+                        selector=one.selector,
+                    ),
                 )
                 for one in records
                 if one.revoked_at is None
@@ -152,7 +158,7 @@ class Keyring:
         with self._store.write() as tx:
             made = make_key(role, environment, name, by=by, now=tx.now)
             kept.insert(tx, made.record)
-            kept.note(
+            audit.record(
                 tx, actor=by, action="key.created", environment=environment, subject=made.record.selector,
                 after={"role": role.value, "name": name},
             )  # fmt: skip
@@ -172,7 +178,7 @@ class Keyring:
         with self._store.write() as tx:
             if not kept.revoke(tx, selector):
                 raise NotFoundError(f"No key in use has the selector {selector}.", code="key_not_found")
-            kept.note(tx, actor=by, action="key.revoked", subject=selector)
+            audit.record(tx, actor=by, action="key.revoked", subject=selector)
         self.refresh()
 
     @property

@@ -5,9 +5,9 @@ SQLite and PostgreSQL keep the same promises: writers of one flag are serialised
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from flagserver.errors import SettingsError, StoreGoneError
 from flagserver.store.clock import Clock, SteadyClock
 from flagserver.store.tables import rollouts, versions
 
-HEAD = "0002"
+HEAD = "0003"
 """The migration that this code needs; a test compares it with the newest one in the package."""
 
 _BUSY_MS = 5_000
@@ -33,6 +33,15 @@ class Tx:
 
     connection: Connection
     now: float
+    _last: list[Callable[[], None]] = field(default_factory=list)
+
+    def at_the_end(self, act: Callable[[], None]) -> None:
+        """Have this done right before the commit, after everything else: for locks that all writers share."""
+        self._last.append(act)
+
+    def finish(self) -> None:
+        for act in self._last:
+            act()
 
     def run(self, statement: sa.Executable) -> sa.CursorResult[Any]:
         return self.connection.execute(statement)
@@ -102,7 +111,9 @@ class Store:
         with _told(), self._writer, self._engine.connect() as connection:
             connection.execution_options(rampgate_write=True)
             with connection.begin():
-                yield Tx(connection, self._moment(connection))
+                tx = Tx(connection, self._moment(connection))
+                yield tx
+                tx.finish()
 
     def set_clock(self) -> None:
         """Follow the database's clock (PostgreSQL), or stay ahead of what it has recorded (SQLite)."""

@@ -1,14 +1,11 @@
-"""Keys and the audit log as kept. Secrets never come here, only their hashes."""
+"""Keys as kept. Secrets never come here, only their hashes."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
 from flagserver.store.engine import Tx, bump
-from flagserver.store.tables import audit, keys
-from flagserver.wire import encode
+from flagserver.store.tables import keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,30 +43,3 @@ def revoke(tx: Tx, selector: str) -> bool:
     done = tx.run(found.values(revoked_at=tx.now)).rowcount == 1
     bump(tx, "keys")
     return done
-
-
-def note(
-    tx: Tx,
-    *,
-    actor: str,
-    action: str,
-    subject: str,
-    environment: str | None = None,
-    before: Mapping[str, Any] | None = None,
-    after: Mapping[str, Any] | None = None,
-    why: str | None = None,
-) -> None:
-    """Add a line to the audit log: who did what to what, before and after, and why."""
-    tx.run(
-        sa.insert(audit).values(
-            at=tx.now, actor=actor, action=action, environment=environment, subject=subject, why=why,
-            before=None if before is None else encode(before).decode(),
-            after=None if after is None else encode(after).decode(),
-        )
-    )  # fmt: skip
-
-
-def audit_log(tx: Tx, after: int = 0, limit: int = 100) -> list[Mapping[str, Any]]:
-    """Lines of the audit log after this number, oldest first."""
-    statement = sa.select(audit).where(audit.c.number > after).order_by(audit.c.number).limit(limit)
-    return [dict(row._mapping) for row in tx.all(statement)]

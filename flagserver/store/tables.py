@@ -136,6 +136,7 @@ telemetry = Table(
     Column("exposures", BigInteger, nullable=False),
     Index("ix_telemetry_rollout", "rollout", "attempt", "variant"),
     Index("ix_telemetry_bucket", "bucket"),
+    Index("ix_telemetry_minute", "environment", "flag", "bucket"),
 )
 """Counts by minute (``bucket``: epoch seconds). Outside a rollout ``rollout`` is empty and ``attempt`` 0."""
 
@@ -211,6 +212,15 @@ audit = Table(
     Column("before", Text),
     Column("after", Text),
     Column("why", Text),
+    Column("key", String(40)),
+    Column("request", String(40)),
+    Column("run", Text),
+    Column("via", String(200)),
+    Column("flag", String(200)),
+    Column("rollout", String(40)),
+    Column("hash", String(64)),
     Index("ix_audit_at", "at"),
+    Index("ix_audit_flag", "environment", "flag"),
+    Index("ix_audit_rollout", "rollout"),
 )
-"""Append-only: no code changes or deletes a row."""
+"""Append-only: triggers refuse to change a row, or to delete one above the floor that retention raises."""

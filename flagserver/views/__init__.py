@@ -1,6 +1,6 @@
 """What the server answers: one table of routes, each a plain function from a call to a reply."""
 
-from flagserver.views import flags, health, keys, ofrep, openapi, rollouts, snapshot, telemetry
+from flagserver.views import audit, flags, health, keys, ofrep, openapi, rollouts, snapshot, telemetry
 from flagserver.views.route import Route
 
 _OTHERS: tuple[Route, ...] = (
@@ -11,6 +11,7 @@ _OTHERS: tuple[Route, ...] = (
     *rollouts.ROUTES,
     *flags.ROUTES,
     *keys.ROUTES,
+    *audit.ROUTES,
 )
 
 ROUTES: tuple[Route, ...] = (*_OTHERS, openapi.route(_OTHERS))

@@ -1,4 +1,4 @@
-"""For admins: keys are made (and shown once), listed, revoked; the audit log is read."""
+"""For admins: keys are made (and shown once), listed, revoked."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,6 @@ from pydantic import TypeAdapter
 
 from flagserver.auth import Role, public_part
 from flagserver.services import Services
-from flagserver.store.keys import audit_log
 from flagserver.views.route import Call, Reply, Route, json_reply
 from flagserver.wire import parse
 from rampgate.wire import STRICT
@@ -57,18 +56,7 @@ def _revoke(services: Services, call: Call) -> Reply:
     return Reply(204)
 
 
-def _audit(services: Services, call: Call) -> Reply:
-    after, limit = call.number("after", 0, 0, 2**53), call.number("limit", 100, 1, 1000)
-    with services.store.read() as tx:
-        return json_reply({"entries": audit_log(tx, after, limit)})
-
-
 ROUTES = (
-    Route(
-        method="GET", path="/v1/audit", role=Role.ADMIN, answer=_audit, query=("after", "limit"),
-        gives={"type": "object", "properties": {"entries": {"type": "array", "items": {"type": "object"}}}},
-        summary="Who changed what, oldest first",
-    ),
     Route(
         method="POST", path="/v1/keys", role=Role.ADMIN, answer=_create, takes=KEY_WANTED, status=201, gives=_KEY,
         summary="Make a key; the answer is the only place that shows it",

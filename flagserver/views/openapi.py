@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from flagserver.services import Services
-from flagserver.views.route import JSON, Call, Reply, Route, Served
+from flagserver.views.route import JSON, LINES, Call, Reply, Route, Served
 from flagserver.wire import encode
 
 _ERROR: Mapping[str, Any] = {
@@ -132,6 +132,10 @@ QUERY: Mapping[str, Mapping[str, Any]] = {
     "pull_request": {"type": "integer", "minimum": 1},
     "active": {"type": "boolean"},
     "needs_hands": {"type": "boolean"},
+    "newest": {"type": "boolean"},
+    "before": {"type": "integer", "minimum": 0},
+    "since": {"type": "number", "minimum": 0},
+    "until": {"type": "number", "minimum": 0},
 }
 
 
@@ -142,6 +146,8 @@ def _responses(route: Route, refs: Mapping[tuple[str, Any], Any]) -> Iterator[tu
     for status in (route.status, *route.made):
         text = route.made.get(status, "Done")
         body = {} if status in (204, 304) or success is None else {"content": {JSON: {"schema": success}}}
+        if body and route.lines:
+            body["content"][LINES] = {"schema": {"type": "string", "description": "One entry a line"}}
         yield str(status), {"description": text, **body}
     codes = set(route.refuses) | {500}
     if route.role is not None:

@@ -3,7 +3,7 @@
 No framework: the same function serves the event loop, Flask and the tests.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,7 +22,14 @@ MOST_BODY = 1024 * 1024
 
 JSON = "application/json"
 
+LINES = "application/x-ndjson"
+"""JSON lines: what a list is exported as, for who asks for it by `Accept`."""
+
 log = structlog.get_logger("flagserver.views")
+
+
+LAST_MOMENT = 2.0**40
+"""The latest moment that can be asked for, in seconds since the epoch: far enough for everybody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +65,24 @@ class Call:
             return int(text)
         raise InvalidError.of(name, repr(text[:80]), f"a number from {least} to {most}", status=400)
 
+    def moment(self, name: str) -> float | None:
+        """Seconds since the epoch, or not given, from the query.
+
+        Raises:
+            InvalidError: it is no such number.
+        """
+        text = self.query.get(name)
+        if text is None:
+            return None
+        with suppress(ValueError):
+            if 0 <= (seconds := float(text)) <= LAST_MOMENT:
+                return seconds
+        raise InvalidError.of(name, repr(text[:80]), "seconds since the epoch", status=400)
+
+    @property
+    def wants_lines(self) -> bool:
+        return LINES in self.headers.get("accept", "")
+
     def flag(self, name: str) -> bool | None:
         """True, false or not given, from the query."""
         text = self.query.get(name)
@@ -91,8 +116,8 @@ class Served(StrEnum):
 class Route:
     """One method of one path. ``role`` is the least that may call it; ``None``: anybody.
 
-    ``status`` is what a success has, ``made`` other successes, ``refuses`` refusals of its own; ``gives`` is the
-    answer's type, or its JSON schema.
+    ``lines``: the list that it gives can be had as JSON lines. ``status`` is what a success has, ``made`` other
+    successes, ``refuses`` refusals of its own; ``gives`` is the answer's type, or its JSON schema.
     """
 
     method: str
@@ -103,6 +128,7 @@ class Route:
     served: Served = Served.THREAD
     takes: TypeAdapter[Any] | None = None
     gives: TypeAdapter[Any] | Mapping[str, Any] | None = None
+    lines: bool = False
     status: int = 200
     query: tuple[str, ...] = ()
     refuses: tuple[int, ...] = ()
@@ -171,6 +197,14 @@ def refused(error: FlagServerError) -> Reply:
         headers = (("Retry-After", "1"),)
         log.warning("store_unavailable", why=error.message)
     return Reply(error.status, encode(error.document()), headers)
+
+
+def page(call: Call, name: str, rows: Sequence[object], following: float | None) -> Reply:
+    """A part of a list: as JSON with ``next``, or as JSON lines with the header ``Rampgate-Next``."""
+    if not call.wants_lines:
+        return json_reply({name: rows, "next": following})
+    headers = () if following is None else (("Rampgate-Next", str(following)),)
+    return Reply(200, b"".join(encode(row) + b"\n" for row in rows), headers, LINES)
 
 
 def json_reply(value: object, status: int = 200) -> Reply:

@@ -334,13 +334,6 @@ def test_keys_are_kept_and_revoked_once(store: Store) -> None:
         assert current_versions(tx)["keys"] >= 2
 
 
-def test_the_audit_log_says_who_what_before_and_after(store: Store) -> None:
-    with store.write() as tx:
-        keys.note(tx, actor="ada", action="flag.written", subject="shop", before=None, after={"a": 1}, why="so")
-        (line,) = keys.audit_log(tx)
-    assert (line["actor"], line["action"], line["after"], line["why"]) == ("ada", "flag.written", '{"a":1}', "so")
-
-
 def test_a_database_that_cannot_be_reached_is_said_so(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/missing/flagserver.db")
     with pytest.raises(StoreGoneError, match="cannot be used"):
