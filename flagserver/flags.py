@@ -77,6 +77,8 @@ class Flags:
         self, tx: Tx, environment: str, key: str, before: FlagRecord | None, change: Change, by: str
     ) -> tuple[FlagRecord, RolloutRecord | None]:
         unfinished = rollouts.unfinished(tx, environment, key)
+        if before is not None and unfinished and _moves_users(change, document(before, unfinished[0], tx.now)):
+            raise _in_rollout(key, unfinished[0])
         after = _changed(environment, key, before, change, tx.now)
         if before is not None and unfinished and _frozen_part(before) != _frozen_part(after):
             raise _in_rollout(key, unfinished[0])
@@ -207,6 +209,14 @@ def _frozen_part(record: FlagRecord) -> object:
     return record.kind, slots, state, sorted(record.document.get("variants", implied))
 
 
+def _moves_users(change: Change, served: Mapping[str, Any]) -> bool:
+    """Whether a document would change what the server wrote, or rename a variant: frozen, be it sound or not."""
+    flag = change.flag or {}
+    variants = flag.get("variants")
+    renamed = isinstance(variants, Mapping) and set(variants) != set(served["variants"])
+    return renamed or any(name in flag and flag[name] != served.get(name) for name in SERVER_WRITES)
+
+
 def _of(unfinished: tuple[RolloutRecord, ...], key: str) -> RolloutRecord | None:
     return next((one for one in unfinished if one.plan.flag == key), None)
 
@@ -231,7 +241,10 @@ def _not_found(environment: str, key: str) -> NotFoundError:
 
 
 def _in_rollout(key: str, record: RolloutRecord) -> ConflictError:
-    text = f"Rollout {record.id} holds {key} ({record.state.phase}): its slots and variants are frozen until it ends."
+    text = (
+        f"Rollout {record.id} holds {key} ({record.state.phase}): its slots, state, names of variants, targeting and "
+        "salt are frozen until it ends."
+    )
     return ConflictError(text, code="flag_in_rollout", about=record.id)
 
 

@@ -141,8 +141,8 @@ def document(flag: FlagRecord, record: RolloutRecord | None, now: float, *, cut_
 
 
 def salt(record: RolloutRecord) -> str:
-    """What shuffles the users of this rollout, so that not always the same ones go first."""
-    return f"{record.id}:"
+    """What shuffles the users of this rollout: its own, so that not always the same ones go first, or the plan's."""
+    return f"{record.plan.salt or record.id}:"
 
 
 def default_variants(kind: Kind, stable: str, idle: str) -> dict[str, Any]:

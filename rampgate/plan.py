@@ -4,6 +4,7 @@ Plans are made from `.github/rampgate.yml` by the gate and kept by the flag serv
 that is wrong with a plan, so that none is refused twice.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -176,6 +177,7 @@ class RolloutPlan:
 
     ``hold_back`` is the share of users that stays on stable at the last step until it has baked. ``deploy``,
     ``verify`` and ``retire`` bound the hooks; ``pause`` and ``hold`` bound what a person, or a policy, stopped.
+    ``salt`` shuffles the users; rollouts with the same one send the same users first. ``None``: one of its own.
     """
 
     __pydantic_config__ = STRICT
@@ -204,6 +206,7 @@ class RolloutPlan:
     first_deploy: Policy = Policy.PROMOTE
     budgets: Mapping[VerdictWord, Budget] = field(default_factory=lambda: dict(DEFAULT_BUDGETS))
     judge: JudgeSettings = JudgeSettings()
+    salt: str | None = None
 
     @property
     def last(self) -> int:
@@ -220,6 +223,9 @@ _LONGEST = 30 * 86_400
 
 MOST_STEPS = 50
 
+SALT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+SALT_ALLOWED = "1 to 100 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
+
 
 def problems(plan: RolloutPlan) -> Iterator[Problem]:
     """Everything that makes a plan unsafe or senseless (SEMANTICS 4 and 5); nothing for a good plan."""
@@ -227,6 +233,8 @@ def problems(plan: RolloutPlan) -> Iterator[Problem]:
     if plan.users_follow is UsersFollow.DEPLOYMENT and plan.strategy is not Strategy.ROLLING:
         allowed = f"flag: under {plan.strategy} the flag server moves the users"
         yield Problem("usersFollow", plan.users_follow, allowed)
+    if plan.salt is not None and not SALT.fullmatch(plan.salt):
+        yield Problem("salt", repr(plan.salt[:80]), SALT_ALLOWED)
     yield from _timings(plan)
     yield from _policies(plan)
     yield from _judging(plan.judge)

@@ -319,6 +319,9 @@ class File(Keys):
     supersede: Annotated[Supersede, *one_of(*Supersede)] = Field(
         default=_PLAN.supersede, description="What a newer rollout does to an unfinished one."
     )
+    salt: Name | None = Field(
+        default=_PLAN.salt, description="A word that services share whose users must move together."
+    )
     first_deploy: Annotated[Policy, *one_of(*ALLOWED_POLICIES["firstDeploy"])] = Field(
         default=_PLAN.first_deploy, description="What happens where there is no stable version to compare with."
     )

@@ -89,6 +89,7 @@ def plan_of(file: File, environment: str) -> RolloutPlan:
         on_gate_lost=file.on_gate_lost,
         supersede=file.supersede,
         first_deploy=file.first_deploy,
+        salt=file.salt,
         budgets={
             VerdictWord.INCONCLUSIVE: _budget(file.policies.inconclusive),
             VerdictWord.NO_TRAFFIC: _budget(file.policies.no_traffic),

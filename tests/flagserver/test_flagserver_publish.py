@@ -56,6 +56,23 @@ def test_a_ramp_is_a_fractional_with_the_canary_first() -> None:
     assert flag["targeting"] == {"if": [{"var": "targetingKey"}, {"fractional": split}]}
 
 
+def test_rollouts_with_one_salt_send_the_same_users_first_and_others_do_not() -> None:
+    cart = replace(SHOP, key="cart")
+    mine = ramping(plan=replace(PLAN, salt="spring"))
+    others = replace(mine, id="ro_2", plan=replace(PLAN, flag="cart", salt="spring"))
+    own = replace(others, plan=replace(PLAN, flag="cart"))
+    users = [f"user-{number}" for number in range(2000)]
+
+    def first(key: str, *records: RolloutRecord) -> list[str]:
+        flag = publish(replace(held(*records), flags=(SHOP, cart)), NOW).compiled(key)
+        assert flag is not None
+        return [user for user in users if flag.value_for(user) == "green"]
+
+    assert 100 < len(first("shop", mine, others)) < 300
+    assert first("shop", mine, others) == first("cart", mine, others)
+    assert len(set(first("shop", mine, own)) & set(first("cart", mine, own))) < 60
+
+
 @pytest.mark.parametrize("due", [False, True], ids=["its share", "its deadline"])
 def test_a_rollout_that_cannot_be_worked_out_is_on_stable_and_the_others_go_on(
     due: bool, monkeypatch: pytest.MonkeyPatch

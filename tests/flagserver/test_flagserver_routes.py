@@ -143,15 +143,37 @@ def test_what_the_server_writes_of_a_rollout_flag_is_not_taken(inside: Inside) -
     assert paths == {"flag.defaultVariant", "flag.targeting", "flag.variants"}
 
 
-def test_while_a_ramp_runs_its_slots_and_variants_are_frozen_but_not_their_values(inside: Inside) -> None:
+def test_while_a_ramp_runs_all_that_decides_who_goes_where_is_frozen_but_not_what_they_find(inside: Inside) -> None:
     rollout = inside.create(new_rollout())
     inside.to_step(rollout)
-    slots = {"stable": {"name": "green"}, "idle": {"name": "blue"}}
-    for body in ({"slots": slots}, {"kind": "plain", "flag": PLAIN}, {"flag": {"state": "DISABLED"}}):
+    before = inside.snapshot()["flags"]["shop"]
+    guard, (by_user, canary, stable) = before["targeting"]["if"][0], before["targeting"]["if"][1]["fractional"]
+
+    def split(*arguments: object) -> dict[str, object]:
+        return {"flag": {"targeting": {"if": [guard, {"fractional": list(arguments)}]}}}
+
+    frozen: dict[str, dict[str, object]] = {
+        "slots": {"slots": {"stable": {"name": "green"}, "idle": {"name": "blue"}}},
+        "kind": {"kind": "plain", "flag": PLAIN},
+        "state": {"flag": {"state": "DISABLED"}},
+        "names of variants": {"flag": {"variants": {"blue": "b", "red": "r"}}},
+        "default variant": {"flag": {"defaultVariant": "green"}},
+        "order of entries": split(by_user, stable, canary),
+        "weights": split(by_user, ["green", 20_000], ["blue", 80_000]),
+        "salt": split({"cat": ["other:", {"var": "targetingKey"}]}, canary, stable),
+        "bucketing expression": split({"cat": [by_user["cat"][0], {"var": "email"}]}, canary, stable),
+        "no targeting": {"flag": {"targeting": None}},
+    }
+    for what, body in frozen.items():
         reply = inside.call("PUT", "/v1/production/flags/shop", body)
-        assert (reply.status_code, reply.get_json()["error"]) == (409, "flag_in_rollout")
+        assert (reply.status_code, reply.get_json()["error"]) == (409, "flag_in_rollout"), what
         assert reply.get_json()["rollout"] == rollout.id
-    assert inside.call("DELETE", "/v1/production/flags/shop").status_code == 409
+    assert inside.call("DELETE", "/v1/production/flags/shop").status_code == 409, (
+        "a key is changed by deleting the flag"
+    )
+    salted = new_rollout(plan=replace(PLAN, salt="other"))
+    assert inside.create(salted, 200).plan.salt is None, "the plan, its salt among it, is fixed"
+    assert inside.snapshot()["flags"]["shop"] == before
     body = {"flag": {"variants": {"blue": "b", "green": "g"}}}
     assert inside.call("PUT", "/v1/production/flags/shop", body).status_code == 200
     assert inside.snapshot()["flags"]["shop"]["variants"] == {"blue": "b", "green": "g"}

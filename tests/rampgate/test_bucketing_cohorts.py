@@ -73,3 +73,17 @@ def test_the_preview_agrees_with_what_is_served(steps: dict[int, bytes]) -> None
             (first_share("rollout-1:", user) <= share) is bool(served)
             for user, served in zip(USERS[:50_000], steps[share], strict=False)
         )
+
+
+def test_a_split_within_a_split_is_fair_with_a_salt_of_its_own_and_only_then(steps: dict[int, bytes]) -> None:
+    inside = [user for user, served in zip(USERS, steps[10_000], strict=True) if served]
+    fair, same = rollout("inner:", 50_000), rollout("rollout-1:", 50_000)
+    four_sigma = 4 * math.sqrt(0.25 / len(inside))
+    assert abs(sum(fair(user) == "green" for user in inside) / len(inside) - 0.5) <= four_sigma
+    assert all(same(user) == "green" for user in inside)
+
+
+def test_one_salt_sends_the_same_users_in_the_same_order_whatever_the_ramps(steps: dict[int, bytes]) -> None:
+    # Another flag, whose plan has other steps, under the same salt: whoever is in at less is in at more.
+    other = cohort_of("rollout-1:", 25_000)
+    assert all(ten <= quarter <= half for ten, quarter, half in zip(steps[10_000], other, steps[50_000], strict=True))

@@ -229,3 +229,10 @@ def test_durations_are_written_in_the_grammar_that_plans_read(duration: float, t
 @pytest.mark.parametrize("duration", [NAN, float("inf"), 1e308])
 def test_what_is_no_duration_is_still_written(duration: float):
     assert seconds(duration) == str(duration)
+
+
+@pytest.mark.parametrize(
+    ("salt", "found"), [(None, []), ("spring-2027", []), ("", ["salt"]), ("a b", ["salt"]), ("x" * 101, ["salt"])]
+)
+def test_a_salt_is_a_word(salt: str | None, found: list[str]) -> None:
+    assert paths(salt=salt) == found

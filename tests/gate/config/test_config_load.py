@@ -75,6 +75,7 @@ def test_everything_that_can_be_written_is_read() -> None:
         onGateLost="hold",
         supersede="refuse",
         firstDeploy="ask",
+        salt="spring-2027",
         timeouts={"deploy": "20m", "verify": "1m", "retire": "5m", "step": "2h", "pause": "3h", "hold": "4h"},
         policies={"inconclusive": {"after": "30m", "then": "promoteIfNoEvidence"}, "no_traffic": {"then": "ask"}},
         deploy={"command": ["./deploy.sh", "--now"]},
@@ -89,6 +90,7 @@ def test_everything_that_can_be_written_is_read() -> None:
     assert plan.budgets[VerdictWord.INCONCLUSIVE] == Budget(seconds=1800, then=Policy.PROMOTE_IF_NO_EVIDENCE)
     assert plan.budgets[VerdictWord.NO_TRAFFIC] == Budget(seconds=900, then=Policy.ASK)
     assert (plan.judge.margin, plan.judge.floor, plan.judge.alpha, plan.judge.min_polls) == (1.5, 0.01, 0.01, 3)
+    assert plan.salt == "spring-2027"
     assert found.deploy == CommandDeploy(command=("./deploy.sh", "--now"))
 
 
