@@ -63,8 +63,8 @@ def plan_of(file: File, environment: str) -> RolloutPlan:
     if "hold_back" not in file.model_fields_set:
         hold_back = 0 if file.strategy is Strategy.BLUE_GREEN else max(0, min(hold_back, (WHOLE - before) // 2))
     step_timeout = file.timeouts.step
+    dark = Step(share=0, bake=file.dark.bake, confirm=_confirm(file.dark.confirm))
     if "step" not in file.timeouts.model_fields_set:
-        dark = Step(share=0, bake=file.dark.bake, confirm=_confirm(file.dark.confirm))
         longest = max(step.bake + (step.confirm.timeout if step.confirm else 0.0) for step in (dark, *steps))
         step_timeout = min(max(step_timeout, 2 * longest), _LONGEST_STEP)
     return RolloutPlan(
@@ -73,7 +73,7 @@ def plan_of(file: File, environment: str) -> RolloutPlan:
         steps=steps,
         strategy=file.strategy,
         kind=file.kind,
-        dark=Step(share=0, bake=file.dark.bake, confirm=_confirm(file.dark.confirm)),
+        dark=dark,
         hold_back=hold_back,
         poll=poll,
         lease=lease,
@@ -95,15 +95,19 @@ def plan_of(file: File, environment: str) -> RolloutPlan:
             VerdictWord.NO_TRAFFIC: _budget(file.policies.no_traffic),
             VerdictWord.SOURCE_DOWN: _budget(file.policies.source_down),
         },
-        judge=JudgeSettings(
-            alpha=file.alpha,
-            beta=file.beta,
-            margin=file.margin,
-            floor=file.floor,
-            min_polls=file.min_polls,
-            limits=tuple(_limit(keys) for keys in file.limits),
-            strict=file.strict,
-        ),
+        judge=_judge(file),
+    )
+
+
+def _judge(file: File) -> JudgeSettings:
+    return JudgeSettings(
+        alpha=file.alpha,
+        beta=file.beta,
+        margin=file.margin,
+        floor=file.floor,
+        min_polls=file.min_polls,
+        limits=tuple(_limit(keys) for keys in file.limits),
+        strict=file.strict,
     )
 
 
