@@ -1,6 +1,5 @@
 """The Flask app: every route of the table, for any WSGI host and for tests. The loop answers the hot ones before it."""
 
-import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +8,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from werkzeug.exceptions import HTTPException
 
 from flagserver.errors import FlagServerError, TooLargeError
+from flagserver.logs import request_id
 from flagserver.services import Services
 from flagserver.store.audit import Origin, origin
 from flagserver.views import ROUTES
@@ -30,11 +30,15 @@ def create_app(services: Services) -> Flask:
 
 
 def _view(services: Services, route: Route) -> Callable[..., Response]:
+    def respond(reply: Reply, asked: str) -> Response:
+        services.meters.answered(route.method, route.path, reply.status)
+        return _response(reply, asked)
+
     def view(**params: str) -> Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        request_id = secrets.token_hex(8)
+        asked = request_id(headers.get("x-request-id"))
         clear_contextvars()
-        bind_contextvars(request=request_id)
+        bind_contextvars(request=asked)
         try:
             if (request.content_length or 0) > MOST_BODY:
                 raise too_large()
@@ -43,10 +47,10 @@ def _view(services: Services, route: Route) -> Callable[..., Response]:
             if len(body) > MOST_BODY:
                 raise too_large()
         except FlagServerError as error:
-            return _response(refused(error), request_id)
-        origin.set(Origin(request=request_id, key=caller.selector))
+            return respond(refused(error), asked)
+        origin.set(Origin(request=asked, key=caller.selector))
         call = Call(params=params, query=request.args.to_dict(), headers=headers, body=body, caller=caller)
-        return _response(answer(services, route, call), request_id)
+        return respond(answer(services, route, call), asked)
 
     return view
 
@@ -55,9 +59,9 @@ def too_large() -> TooLargeError:
     return TooLargeError(f"The body is larger than {MOST_BODY // 1024} KiB.")
 
 
-def _response(reply: Reply, request_id: str) -> Response:
+def _response(reply: Reply, asked: str) -> Response:
     response = Response(reply.body, status=reply.status, content_type=reply.type)
-    response.headers["X-Request-Id"] = request_id
+    response.headers["X-Request-Id"] = asked
     for name, value in reply.headers:
         response.headers[name] = value
     return response
@@ -69,6 +73,7 @@ def _unrouted(error: Any) -> Response:
     message = {404: "There is nothing at this path.", 405: "This path has no such method."}
     document = {"error": codes.get(status, "http"), "message": message.get(status, str(error.description))}
     response = Response(encode(document), status=status, content_type="application/json")
+    response.headers["X-Request-Id"] = request_id(request.headers.get("X-Request-Id"))
     if status == 405 and error.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
     return response

@@ -10,14 +10,17 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from a2wsgi import WSGIMiddleware
+from structlog.contextvars import bound_contextvars
 
 from flagserver import hub, wire
 from flagserver.app import create_app, too_large
+from flagserver.at_once import AtOnce
 from flagserver.auth import Caller
 from flagserver.errors import FlagServerError, UnknownKeyError
+from flagserver.logs import request_id
 from flagserver.services import Services
 from flagserver.streams import Streams
-from flagserver.views import ROUTES
+from flagserver.table import Table
 from flagserver.views.rollouts import read_one, wish
 from flagserver.views.route import (
     MOST_BODY,
@@ -45,11 +48,12 @@ class FrontDoor:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._table = _table()
+        self._table = Table()
         self._flask = WSGIMiddleware(
             create_app(services),  # type: ignore[arg-type]
             workers=services.settings.threads,
         )
+        self.at_once = AtOnce(services, self._table)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="reader")
         self.streams = Streams(services)
         self._closing = asyncio.Event()
@@ -65,26 +69,29 @@ class FrontDoor:
             return
         if scope["type"] != "http":
             return
-        found = _find(self._table, scope["method"], scope["path"])
+        found = self._table.find(scope["method"], scope["path"])
         if found is None:
             await self._flask(scope, receive, send)  # type: ignore[arg-type]
             return
         route, params = found
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        asked = request_id(headers.get("x-request-id"))
         try:
-            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
             caller = await self._admit(route, headers, params)
             body = await _body(receive, headers) if route.method == "POST" else b""
         except FlagServerError as error:
-            await _send(send, refused(error))
+            await self._send(send, route, refused(error), asked)
             return
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         call = Call(params=params, query=query, headers=headers, body=body, caller=caller)
         if route.served is Served.STREAM:
             await self.streams.serve(call, receive, send)
         elif route.served is Served.LONG_POLL:
-            await _send(send, await self._long_poll(call))
+            await self._send(send, route, await self._long_poll(call), asked)
         else:
-            await _send(send, answer(self._services, route, call))
+            with bound_contextvars(request=asked):
+                reply = answer(self._services, route, call)
+            await self._send(send, route, reply, asked)
 
     async def _admit(self, route: Route, headers: Mapping[str, str], params: Mapping[str, str]) -> Caller:
         try:
@@ -121,6 +128,16 @@ class FrontDoor:
             closing.cancel()
             stop()
 
+    async def _send(self, send: Send, route: Route, reply: Reply, asked: str) -> None:
+        self._services.meters.answered(route.method, route.path, reply.status)
+        headers = [(b"x-request-id", asked.encode())]
+        headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers]
+        if reply.status not in (204, 304):
+            headers.append((b"content-type", reply.type.encode()))
+            headers.append((b"content-length", str(len(reply.body)).encode()))
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+
     async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._readers, function, *args)
 
@@ -135,36 +152,6 @@ class FrontDoor:
                 return
 
 
-_Table = Mapping[tuple[str, int], tuple[tuple[Route, tuple[str, ...]], ...]]
-
-
-def _table() -> _Table:
-    """The loop's own routes, by method and number of path segments."""
-    table: dict[tuple[str, int], tuple[tuple[Route, tuple[str, ...]], ...]] = {}
-    for route in ROUTES:
-        if route.served is not Served.THREAD:
-            segments = tuple(route.path.split("/")[1:])
-            name = (route.method, len(segments))
-            table[name] = (*table.get(name, ()), (route, segments))
-    return table
-
-
-def _find(table: _Table, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
-    parts = path.split("/")[1:]
-    for route, segments in table.get((method, len(parts)), ()):
-        params: dict[str, str] = {}
-        for segment, part in zip(segments, parts, strict=True):
-            if segment[:1] == "{":
-                if not part:
-                    break
-                params[segment[1:-1]] = part
-            elif segment != part:
-                break
-        else:
-            return route, params
-    return None
-
-
 async def _body(receive: Receive, headers: Mapping[str, str]) -> bytes:
     length = headers.get("content-length", "0")
     if length.isdecimal() and int(length) > MOST_BODY:
@@ -177,15 +164,3 @@ async def _body(receive: Receive, headers: Mapping[str, str]) -> bytes:
     if len(body) > MOST_BODY:
         raise too_large()
     return body
-
-
-async def _send(send: Send, reply: Reply) -> None:
-    headers = [
-        (b"content-type", reply.type.encode()),
-        (b"content-length", str(len(reply.body)).encode()),
-        *((name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers),
-    ]
-    if reply.status in (204, 304):
-        headers = headers[2:]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})

@@ -39,6 +39,7 @@ class Live:
         self._held: dict[str, Held] = {}
         self._published: dict[str, Published] = {}
         self._read_at = float("-inf")
+        self._changed_at: dict[str, float] = {}
 
     @property
     def environments(self) -> Mapping[str, Published]:
@@ -47,6 +48,10 @@ class Live:
     def age(self) -> float:
         """Seconds since the store was last read."""
         return max(0.0, self._steady() - self._read_at)
+
+    def changed_ago(self, environment: str) -> float:
+        """Seconds since the environment's snapshot changed."""
+        return max(0.0, self._steady() - self._changed_at.get(environment, float("-inf")))
 
     @property
     def cut_off(self) -> bool:
@@ -115,6 +120,7 @@ class Live:
             new = replace(before, revision=new.revision, valid_until=new.valid_until, cut_off=new.cut_off)
         self._published[held.environment] = new
         if before is None or before.version != new.version:
+            self._changed_at[held.environment] = self._steady()
             self._hub.tell(hub.environment(held.environment))
         return new
 

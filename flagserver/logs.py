@@ -1,12 +1,26 @@
 """How the server logs: one line an event, for people or as JSON, on stderr. Secrets are never passed here."""
 
+import itertools
 import logging
+import re
+import secrets
 import sys
 from typing import Any
 
 import structlog
 
 from flagserver.settings import LogForm, LogLevel
+
+_GIVEN = re.compile(r"[A-Za-z0-9._:/+=@-]{1,64}")
+_prefix = secrets.token_hex(5)
+_numbers = itertools.count(1)
+
+
+def request_id(given: str | None = None) -> str:
+    """What a request is called in the log and in ``X-Request-Id``: the caller's own word where it is harmless."""
+    if given is not None and _GIVEN.fullmatch(given):
+        return given
+    return f"{_prefix}-{next(_numbers):x}"
 
 
 def set_up_logs(form: LogForm, level: LogLevel) -> None:

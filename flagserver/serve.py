@@ -11,6 +11,7 @@ import uvicorn
 
 from flagserver.asgi import FrontDoor
 from flagserver.errors import SettingsError
+from flagserver.lane import lane
 from flagserver.services import Services
 
 GRACE = 4
@@ -64,7 +65,7 @@ def serve(services: Services) -> None:
     async def run() -> None:
         door = FrontDoor(services)
         config = uvicorn.Config(
-            door, loop="none", http="httptools", ws="none", lifespan="on", log_config=None, access_log=False,
+            door, loop="none", http=lane(door), ws="none", lifespan="on", log_config=None, access_log=False,
             server_header=False, date_header=False, timeout_graceful_shutdown=GRACE, timeout_keep_alive=75,
             backlog=2048,
         )  # fmt: skip

@@ -165,8 +165,11 @@ class Streams:
         while True:
             published = self._services.live.current(channel.environment)
             if published.version != channel.version:
+                first = channel.version == ""
                 self._tell(channel, published)
                 await _wake(channel, beat=False)
+                if not first:
+                    self._services.meters.told.observe(self._services.live.changed_ago(channel.environment))
             if loop.time() >= beat_at:
                 await _wake(channel, beat=True)
                 beat_at = loop.time() + published.heartbeat

@@ -121,6 +121,11 @@ class Keyring:
         return None
 
     @property
+    def version(self) -> int:
+        """Another number once the keys changed."""
+        return self._version
+
+    @property
     def may_be_outdated(self) -> bool:
         """Whether asking the store again can help somebody whose key is not known here yet."""
         return self._steady() - self._asked_at > 0.2

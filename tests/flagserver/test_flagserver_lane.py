@@ -1,0 +1,130 @@
+"""Requests answered where they were parsed: byte for byte what HTTP asks, and the same answers as the ordinary way."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+import requests
+
+from tests.flagserver.process import FlagServer, bearer
+
+FLAG = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "on"}
+BODY = b'{"context":{"targetingKey":"ada"}}'
+
+
+@pytest.fixture(scope="module")
+def key(process: FlagServer) -> str:
+    where = f"{process.url}/v1/production/flags/lamp"
+    assert requests.put(where, json={"flag": FLAG}, headers=bearer(process.admin_key), timeout=10).status_code == 201
+    return process.key("sdk")
+
+
+@pytest.fixture
+def line(process: FlagServer) -> Iterator[socket.socket]:
+    """One bare connection."""
+    with closing(socket.create_connection(("127.0.0.1", process.port), timeout=30)) as made:
+        yield made
+
+
+def ask(key: str, *headers: str, version: str = "1.1", body: bytes = BODY, path: str = "/lamp") -> bytes:
+    lines = [f"POST /ofrep/v1/evaluate/flags{path} HTTP/{version}", "Host: x", f"Authorization: Bearer {key}", *headers]
+    if not any(one.startswith("Transfer-Encoding") for one in headers):
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def answers(line: socket.socket, count: int) -> list[tuple[int, dict[str, str], bytes]]:
+    """The next answers on a connection."""
+    found = []
+    with line.makefile("rb") as reader:
+        for _ in range(count):
+            status = int(reader.readline().split()[1])
+            headers = {}
+            while (text := reader.readline().strip()) != b"":
+                name, _, value = text.partition(b": ")
+                headers[name.decode()] = value.decode()
+            found.append((status, headers, reader.read(int(headers.get("content-length", "0")))))
+    return found
+
+
+def at_end(line: socket.socket) -> bool:
+    return line.recv(1) == b""
+
+
+def test_requests_sent_ahead_are_answered_in_their_order(line: socket.socket, key: str) -> None:
+    slow = f"GET /v1/rollouts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+    line.sendall(
+        ask(key, "X-Request-Id: one") + slow + ask(key, "X-Request-Id: three", path="/none") + ask(key, path="")
+    )
+    first, second, third, last = answers(line, 4)
+    assert [first[0], second[0], third[0], last[0]] == [200, 403, 404, 200]
+    assert (first[1]["x-request-id"], third[1]["x-request-id"]) == ("one", "three")
+    assert b'"variant":"on"' in first[2]
+    assert b'"flags":[' in last[2]
+
+
+def test_a_body_in_pieces_and_in_chunks_is_one_body(line: socket.socket, key: str) -> None:
+    whole = ask(key)
+    for number in range(len(whole)):
+        line.sendall(whole[number : number + 1])
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (BODY[:9], BODY[9:])) + b"0\r\n\r\n"
+    line.sendall(ask(key, "Transfer-Encoding: chunked", body=chunks))
+    assert [status for status, _, _ in answers(line, 2)] == [200, 200]
+
+
+@pytest.mark.parametrize(("version", "headers"), [("1.1", ["Connection: close"]), ("1.0", [])])
+def test_a_connection_that_the_caller_ends_is_ended(
+    line: socket.socket, key: str, version: str, headers: list[str]
+) -> None:
+    line.sendall(ask(key, *headers, version=version))
+    [(status, found, _)] = answers(line, 1)
+    assert (status, found["connection"]) == (200, "close")
+    assert at_end(line)
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_complete(line: socket.socket, key: str) -> None:
+    head = ask(key, "Content-Length: 9000000", body=b"")
+    line.sendall(head.replace(b"Content-Length: 0\r\n", b"") + b" " * (1024 * 1024 + 1))
+    [(status, _, body)] = answers(line, 1)
+    assert (status, b"too_large" in body) == (413, True)
+
+
+def test_a_caller_that_waits_for_leave_to_send_gets_it(line: socket.socket, key: str) -> None:
+    head, _, body = ask(key, "Expect: 100-continue").partition(b"\r\n\r\n")
+    line.sendall(head + b"\r\n\r\n")
+    [(status, _, _)] = answers(line, 1)
+    assert status == 100
+    line.sendall(body)
+    assert answers(line, 1)[0][0] == 200
+
+
+@pytest.mark.parametrize("given", ["a b", "x" * 65, "tab\tin", "\xe9"])
+def test_a_request_id_that_could_harm_a_log_is_replaced(line: socket.socket, key: str, given: str) -> None:
+    line.sendall(ask(key).replace(b"Host: x", b"Host: x\r\nX-Request-Id: " + given.encode("latin-1")))
+    found = answers(line, 1)[0][1]["x-request-id"]
+    assert found != given
+    assert found.isascii()
+
+
+def test_every_way_of_answering_names_the_request_and_is_counted(process: FlagServer, key: str) -> None:
+    asked = {**bearer(key), "X-Request-Id": "named"}
+    for method, path, status in (
+        ("GET", "/healthz", 200), ("GET", "/v1/production/snapshot", 200), ("GET", "/v1/production/flags", 200),
+        ("GET", "/v1/rollouts/ro_1?after=0&wait=0", 403), ("GET", "/nothing", 404),
+    ):  # fmt: skip
+        reply = requests.request(method, process.url + path, headers=asked, timeout=10)
+        assert (reply.status_code, reply.headers["X-Request-Id"]) == (status, "named"), path
+    told = requests.get(f"{process.url}/metrics", timeout=10).text
+    assert 'rampgate_http_requests_total{method="GET",route="/v1/{environment}/snapshot",status="200"}' in told
+    assert 'rampgate_http_requests_total{method="GET",route="/v1/rollouts/{id}",status="403"}' in told
+    assert 'rampgate_evaluations_total{environment="production",flag="lamp",variant="on"}' in told
+
+
+def test_a_key_that_was_just_revoked_is_refused_at_once(process: FlagServer) -> None:
+    gone = process.key("sdk", name="short")
+    where = f"{process.url}/v1/production/snapshot"
+    assert requests.get(where, headers=bearer(gone), timeout=10).status_code == 200
+    admin = bearer(process.admin_key)
+    assert requests.delete(f"{process.url}/v1/keys/{gone.split('_')[2]}", headers=admin, timeout=10).status_code == 204
+    assert requests.get(where, headers=bearer(gone), timeout=10).status_code == 401
