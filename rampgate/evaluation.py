@@ -17,7 +17,7 @@ import mmh3
 
 from rampgate.bucketing import hash_of
 from rampgate.flags import Flag, FlagSet, FlagState, MetadataValue, ValueType, copied, value_type
-from rampgate.targeting import Rule, UnknownOperatorError, UserSplit, compile_rule, user_split
+from rampgate.targeting import Listed, Rule, UnknownOperatorError, UserSplit, compile_rule, lists_of, user_split
 from rampgate.targeting.coercion import is_number, text
 
 
@@ -53,7 +53,8 @@ NO_METADATA: Mapping[str, MetadataValue] = MappingProxyType({})
 @dataclass(frozen=True, slots=True)
 class Resolution:
     """What was resolved. ``value`` is ``None`` where the app's own default counts: a flag that is disabled, has
-    no default variant, or failed. An object's value is a fresh copy."""
+    no default variant, or failed. An object's value is a fresh copy. ``listed``: a list that stands before a split of
+    users gave it; in a rollout such an answer is no evidence."""
 
     value: object = None
     variant: str | None = None
@@ -61,6 +62,7 @@ class Resolution:
     error_code: ErrorCode | None = None
     error_message: str | None = None
     metadata: Mapping[str, MetadataValue] = field(default_factory=lambda: NO_METADATA)
+    listed: bool = False
 
 
 T = TypeVar("T")
@@ -69,26 +71,32 @@ ValueFor = Callable[[str], object]
 VariantFor = Callable[[str], str | None]
 
 
+NOBODY_LISTED: Mapping[str, Resolution] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Cut:
     """The answers of a flag that looks at nothing but the targeting key: one for each stretch of the hash space.
 
     ``bounds`` has the first hash beyond each stretch; a flag that says the same to everybody has one answer alone.
+    Keys that are ``listed`` have theirs, whatever they hash to.
     """
 
     salt: str
     needs_key: bool
     bounds: tuple[int, ...]
     answers: tuple[Resolution, ...]
+    listed: Mapping[str, Resolution] = field(default_factory=lambda: NOBODY_LISTED)
 
     def pick(self, make: Callable[[Resolution], T]) -> Callable[[str], T | None]:
         """A function from a targeting key to what ``make`` made of its answer; ``None`` for a key that must be asked
         by ``CompiledFlag.evaluate``. It holds nothing but what it needs: an app may have thousands of flags."""
-        made = [make(answer) for answer in self.answers]
+        made: list[T | None] = [make(answer) for answer in self.answers]
         if not self.bounds:
             only = made[0]
             return lambda _key: only
-        return _by_hash(self.salt, self.needs_key, self.bounds, made, _nobody)
+        behind = _by_hash(self.salt, self.needs_key, self.bounds, made, _nobody)
+        return _by_list(self.listed, make, behind)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True, repr=False)
@@ -149,7 +157,9 @@ def compile_flags(flagset: FlagSet) -> dict[str, CompiledFlag]:
 class _Resolver:
     """Answers for one flag. Every answer but an object's and an error's is made beforehand."""
 
-    __slots__ = ("_answers", "_default", "_fixed", "_holds_objects", "_key", "_rule", "_uses_time", "metadata")
+    __slots__ = (
+        "_answers", "_default", "_fixed", "_holds_objects", "_key", "_listed", "_rule", "_uses_time", "metadata",
+    )  # fmt: skip
 
     def __init__(self, flag: Flag, metadata: Mapping[str, MetadataValue]) -> None:
         self.metadata = metadata
@@ -159,6 +169,7 @@ class _Resolver:
             name: Resolution(copied(value), name, Reason.TARGETING_MATCH, metadata=metadata)
             for name, value in flag.variants.items()
         }
+        self._listed: Mapping[str, Resolution] = NOBODY_LISTED
         self._default = self._default_answer(flag, Reason.DEFAULT)
         self._fixed: Resolution | None = None
         self._rule: Rule = _nothing
@@ -169,7 +180,11 @@ class _Resolver:
             self._fixed = self._default_answer(flag, Reason.STATIC)
         else:
             try:
-                compiled = compile_rule(flag.targeting, flag.key, flag.evaluators)
+                lists = lists_of(flag.targeting)
+                rule = flag.targeting if lists is None else lists.marked()
+                if lists is not None:
+                    self._listed = {name: replace(answer, listed=True) for name, answer in self._answers.items()}
+                compiled = compile_rule(rule, flag.key, flag.evaluators)
                 self._rule, self._uses_time = compiled.rule, compiled.uses_time
             except RecursionError:
                 self._fixed = self._failed(ErrorCode.PARSE_ERROR, "The targeting is too deeply nested.")
@@ -198,7 +213,7 @@ class _Resolver:
         if result is None:
             found: Resolution | None = self._default
         elif isinstance(result, str):
-            found = self._answers.get(result)
+            found = (self._listed if type(result) is Listed else self._answers).get(result)
         else:
             found = self._answers.get(text(result)) if isinstance(result, bool) or is_number(result) else None
         if found is None:
@@ -238,18 +253,24 @@ def _paths(flag: Flag, resolver: _Resolver) -> tuple[Resolve, ValueFor, VariantF
         if _is_object(value):
             return resolver, lambda _key: copied(value), lambda _key: variant, cut
         return lambda _context, _now: answer, lambda _key: value, lambda _key: variant, cut
-    split = user_split(flag.targeting, flag.key, flag.evaluators)
-    if split is None:
+    lists = lists_of(flag.targeting)
+    listed: Mapping[str, str] | None = {} if lists is None else lists.by_key
+    split = user_split(flag.targeting if lists is None else lists.split, flag.key, flag.evaluators)
+    if split is None or listed is None:
         return resolver, lambda key: slow(key).value, lambda key: slow(key).variant, None
+    on_list = {variant: resolver.answer(variant) for variant in set(listed.values())}
     cut = _cut(split, [resolver.answer(result) for result in split.results])
-    found, salt, needs_key, bounds = cut.answers, cut.salt, cut.needs_key, cut.bounds
-    variants = [answer.variant for answer in found]
-    variant_for = _by_hash(salt, needs_key, bounds, variants, lambda key: slow(key).variant)
-    if any(_is_object(answer.value) for answer in found):
+    cut = replace(cut, listed={key: on_list[variant] for key, variant in listed.items()})
+
+    def quick(make: Callable[[Resolution], T], otherwise: Callable[[str], T]) -> Callable[[str], T]:
+        made = [make(answer) for answer in cut.answers]
+        return _by_list(cut.listed, make, _by_hash(cut.salt, cut.needs_key, cut.bounds, made, otherwise))
+
+    variant_for = quick(lambda answer: answer.variant, lambda key: slow(key).variant)
+    if any(_is_object(answer.value) for answer in (*cut.answers, *on_list.values())):
         return resolver, lambda key: slow(key).value, variant_for, cut
-    values = [answer.value for answer in found]
-    value_for = _by_hash(salt, needs_key, bounds, values, lambda key: slow(key).value)
-    answer_for = _by_hash(salt, needs_key, bounds, found, slow)
+    value_for = quick(lambda answer: answer.value, lambda key: slow(key).value)
+    answer_for = quick(lambda answer: answer, slow)
 
     def resolve(context: Mapping[str, object], now: float | None) -> Resolution:
         if isinstance(context, dict) and isinstance(key := context.get("targetingKey"), str):
@@ -265,6 +286,21 @@ def _cut(split: UserSplit, answers: Sequence[Resolution]) -> Cut:
     owners = [(number, high) for number, (low, high) in enumerate(edges) if low < high]
     bounds = tuple(bound for _, bound in owners)
     return Cut(split.salt, split.needs_key, bounds, tuple(answers[number] for number, _ in owners))
+
+
+def _by_list(
+    listed: Mapping[str, Resolution], make: Callable[[Resolution], T], behind: Callable[[str], T]
+) -> Callable[[str], T]:
+    """The answer of a list where the key stands on one, else the one behind it."""
+    if not listed:
+        return behind
+    kinds = {id(answer): make(answer) for answer in listed.values()}
+    made = {key: kinds[id(answer)] for key, answer in listed.items()}
+
+    def pick(key: str, made: Mapping[str, T] = made, behind: Callable[[str], T] = behind) -> T:
+        return made[key] if isinstance(key, str) and key in made else behind(key)
+
+    return pick
 
 
 def _nobody(_key: str) -> None:

@@ -1,6 +1,6 @@
-"""Recognises targeting that is nothing but a split of users by their targeting key, which is how rollouts look.
+"""Recognises targeting that is a split of users by their targeting key, lists before it: that is how rollouts look.
 
-Such a flag needs one hash and one comparison; this module only recognises it.
+Such a flag needs one hash and one comparison, or one look into a table; this module only recognises it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +23,51 @@ class UserSplit:
     needs_key: bool
     cut: Split
     results: tuple[object, ...]
+
+
+class Listed(str):
+    """A variant that a list gave, not the split behind it: the same text, told apart by its type."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """Targeting that asks lists first: ``pairs`` are conditions and the variants they give, ``split`` is the rest."""
+
+    pairs: tuple[tuple[object, Listed], ...]
+    split: Mapping[str, object]
+
+    @property
+    def by_key(self) -> Mapping[str, Listed] | None:
+        """The variant of each user on a list; ``None`` where a list is no list of keys, but a rule."""
+        found: dict[str, Listed] = {}
+        for condition, variant in self.pairs:
+            arguments = _arguments("in", condition)
+            if arguments is None or len(arguments) != 2 or not _is_user(arguments[0]) or not is_array(arguments[1]):
+                return None
+            for key in arguments[1]:
+                if not isinstance(key, str):
+                    return None
+                found.setdefault(key, variant)
+        return found
+
+    def marked(self) -> Mapping[str, object]:
+        """The same targeting, whose lists give ``Listed`` variants."""
+        inside = [one for pair in self.pairs for one in pair]
+        return {"if": [*inside, *(_arguments("if", self.split) or ())]}
+
+
+def lists_of(logic: object) -> Lists | None:
+    """The lists that stand before ``{"var": "targetingKey"}`` and a split behind it; ``None`` for other targeting."""
+    arguments = list(_arguments("if", logic) or ())
+    pairs: list[tuple[object, Listed]] = []
+    while len(arguments) > 2 and isinstance(arguments[1], str) and not _is_user(arguments[0]):
+        pairs.append((arguments[0], Listed(arguments[1])))
+        arguments = arguments[2:]
+    if not pairs or len(arguments) < 2 or not _is_user(arguments[0]) or _arguments("fractional", arguments[1]) is None:
+        return None
+    return Lists(tuple(pairs), {"if": arguments})
 
 
 def user_split(logic: object, flag_key: str, evaluators: Mapping[str, object]) -> UserSplit | None:

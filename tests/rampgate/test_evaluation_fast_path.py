@@ -55,13 +55,35 @@ OTHERS: dict[str, Any] = {
     "a rule that does not exist": {"$ref": "nothing"},
     "a rule in a circle": {"$ref": "circle"},
 }
+RAMP = {"fractional": [{"cat": ["salt", USER]}, ["on", 10], ["off", 90]]}
+LISTED: dict[str, Any] = {
+    "one list": {"if": [{"in": [USER, ["user-1", "Zoë", "7"]]}, "third", USER, RAMP]},
+    "two lists, the first counts": {
+        "if": [{"in": [USER, ["user-1", "user-2"]]}, "off", {"in": [USER, ["user-2", "8"]]}, "on", USER, RAMP, None]
+    },
+    "nobody listed": {"if": [{"in": [USER, []]}, "third", USER, RAMP]},
+    "everybody in": {"if": [{"in": [USER, ["9"]]}, "off", USER, {"fractional": [USER, ["on", 1], ["off", 0]]}]},
+    "a list of no variant": {"if": [{"in": [USER, ["user-1"]]}, "nowhere", USER, RAMP]},
+    "the empty key": {"if": [{"in": [USER, [""]]}, "third", USER, RAMP]},
+}
+RULED: dict[str, Any] = {
+    "a rule for a list": {"if": [{"starts_with": [USER, "user"]}, "third", USER, RAMP]},
+    "a rule and a list": {
+        "if": [{"in": [USER, ["1"]]}, "off", {"and": [USER, {"ends_with": [USER, "2"]}]}, "on", USER, RAMP]
+    },
+    "a list of numbers": {"if": [{"in": [USER, [1, 2]]}, "third", USER, RAMP]},
+    "a list of an attribute": {"if": [{"in": [{"var": "tier"}, ["gold"]]}, "third", USER, RAMP]},
+}
+ALL = SPLITS | OTHERS | LISTED | RULED
 BY_KIND: dict[str, tuple[Any, Any, Any]] = {
     "boolean": (True, False, True),
     "string": ("a", "", "c"),
     "number": (0, 1.5, 2),
     "object": ({"a": [1]}, {}, {"b": {"c": None}}),
 }
-keys = st.text(st.characters(codec="utf-8"), max_size=10) | st.sampled_from(["", "user-1", "é", "\ud800"])
+keys = st.text(st.characters(codec="utf-8"), max_size=10) | st.sampled_from(
+    ["", "user-1", "user-2", "7", "é", "\ud800"]
+)
 
 
 def flag_with(targeting: Any, kind: str = "string", **changes: Any) -> Flag:
@@ -81,26 +103,52 @@ def test_a_split_of_users_is_recognised(name: str) -> None:
     assert user_split(flag.targeting, flag.key, flag.evaluators) is not None
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", OTHERS | LISTED | RULED)
 def test_what_is_more_than_a_split_of_users_is_not_taken_for_one(name: str) -> None:
-    flag = flag_with(OTHERS[name])
+    flag = flag_with(ALL[name])
     assert user_split(flag.targeting, flag.key, flag.evaluators) is None
 
 
+@pytest.mark.parametrize("name", LISTED | RULED)
+def test_what_a_list_gave_is_told_from_what_the_split_gave(name: str) -> None:
+    listed = {"one list": ["user-1", "Zoë", "7"], "a rule for a list": ["user-1", "user-2", "user-99"]}
+    flag = compile_flag(flag_with(ALL[name]))
+    assert (flag.cut is not None) is (name in LISTED), "users' keys alone decide where lists are lists of keys"
+    for number in range(100):
+        key = f"user-{number}" if number % 2 else str(number)
+        found = flag.evaluate({"targetingKey": key})
+        if name in listed:
+            assert found.listed is (key in listed[name] or (name == "a rule for a list" and key.startswith("user")))
+        if found.listed:
+            assert found.variant in ("third", "on", "off")
+        elif found.variant is not None:
+            plain = compile_flag(flag_with(ALL[name]["if"][-1] or ALL[name]["if"][-2]))
+            assert found.variant == plain.variant_for(key)
+
+
+def test_ten_thousand_listed_users_are_one_look_into_a_table() -> None:
+    users = [f"listed-{number}" for number in range(10_000)]
+    flag = compile_flag(flag_with({"if": [{"in": [USER, users]}, "third", USER, RAMP]}))
+    assert flag.cut is not None
+    assert flag.cut.listed.keys() == set(users)
+    assert {flag.variant_for(user) for user in users} == {"third"}
+    assert not flag.evaluate({"targetingKey": "somebody"}).listed
+
+
 @pytest.mark.parametrize("kind", BY_KIND)
-@pytest.mark.parametrize("name", SPLITS | OTHERS)
-@settings(max_examples=20, deadline=None)
+@pytest.mark.parametrize("name", ALL)
+@settings(max_examples=10, deadline=None)
 @given(key=keys)
 def test_the_fast_path_answers_as_an_evaluation_does(name: str, kind: str, key: str) -> None:
-    flag = compile_flag(flag_with((SPLITS | OTHERS)[name], kind))
+    flag = compile_flag(flag_with(ALL[name], kind))
     for context in ({"targetingKey": key}, MappingProxyType({"targetingKey": key})):  # only a dict has a fast path
         slow = flag.evaluate(context)
         assert both(flag, key) == (slow.value, slow.variant)
 
 
-@pytest.mark.parametrize("name", SPLITS)
+@pytest.mark.parametrize("name", SPLITS | LISTED | RULED)
 def test_the_fast_path_answers_as_the_reference_does(name: str) -> None:
-    flag = flag_with(SPLITS[name])
+    flag = flag_with(ALL[name])
     document = {
         "flags": {
             "flag": {
@@ -137,9 +185,9 @@ def test_behind_a_guard_a_user_without_a_key_gets_the_default_variant(key: Any) 
 
 
 @pytest.mark.parametrize("key", [None, 7, 1.5, b"bytes", ["a"], {"a": 1}, object()])
-@pytest.mark.parametrize("name", SPLITS | OTHERS)
+@pytest.mark.parametrize("name", ALL)
 def test_a_key_that_is_no_text_never_raises(name: str, key: Any) -> None:
-    flag = compile_flag(flag_with((SPLITS | OTHERS)[name]))
+    flag = compile_flag(flag_with(ALL[name]))
     slow = flag.evaluate({"targetingKey": key})
     assert both(flag, key) == (slow.value, slow.variant)
 
@@ -157,7 +205,7 @@ def test_the_app_decides_where_a_flag_is_disabled_or_has_no_default() -> None:
 
 
 def test_an_object_is_a_fresh_copy_every_time() -> None:
-    for targeting in (None, SPLITS["everybody"], OTHERS["a condition"]):
+    for targeting in (None, SPLITS["everybody"], OTHERS["a condition"], LISTED["everybody in"]):
         flag = compile_flag(flag_with(targeting, "object", default_variant="on"))
         first: Any = flag.value_for("a")
         first["a"].append("changed by an app")
