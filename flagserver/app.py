@@ -12,6 +12,7 @@ from flagserver.logs import request_id
 from flagserver.services import Services
 from flagserver.store.audit import Origin, origin
 from flagserver.views import ROUTES
+from flagserver.views.cors import shared
 from flagserver.views.route import MOST_BODY, Call, Reply, Route, admit_fresh, answer, refused
 from flagserver.wire import encode
 
@@ -23,8 +24,9 @@ def create_app(services: Services) -> Flask:
     for route in ROUTES:
         path = route.path.replace("{", "<").replace("}", ">")
         app.add_url_rule(
-            path, endpoint=f"{route.method} {route.path}", view_func=_view(services, route), methods=[route.method]
-        )
+            path, endpoint=f"{route.method} {route.path}", view_func=_view(services, route), methods=[route.method],
+            provide_automatic_options=False,
+        )  # fmt: skip
     app.register_error_handler(HTTPException, _unrouted)
     return app
 
@@ -47,10 +49,11 @@ def _view(services: Services, route: Route) -> Callable[..., Response]:
             if len(body) > MOST_BODY:
                 raise too_large()
         except FlagServerError as error:
-            return respond(refused(error), asked)
+            slowed = services.slow_down.refused(error, request.remote_addr or "", headers.get("x-forwarded-for", ""))
+            return respond(shared(services, route, headers, refused(slowed)), asked)
         origin.set(Origin(request=asked, key=caller.selector))
         call = Call(params=params, query=request.args.to_dict(), headers=headers, body=body, caller=caller)
-        return respond(answer(services, route, call), asked)
+        return respond(shared(services, route, headers, answer(services, route, call)), asked)
 
     return view
 

@@ -21,6 +21,7 @@ from flagserver.logs import request_id
 from flagserver.services import Services
 from flagserver.streams import Streams
 from flagserver.table import Table
+from flagserver.views.cors import shared
 from flagserver.views.rollouts import read_one, wish
 from flagserver.views.route import (
     MOST_BODY,
@@ -80,7 +81,8 @@ class FrontDoor:
             caller = await self._admit(route, headers, params)
             body = await _body(receive, headers) if route.method == "POST" else b""
         except FlagServerError as error:
-            await self._send(send, route, refused(error), asked)
+            refusal = shared(self._services, route, headers, refused(self._slowed(error, scope, headers)))
+            await self._send(send, route, refusal, asked)
             return
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         call = Call(params=params, query=query, headers=headers, body=body, caller=caller)
@@ -91,7 +93,11 @@ class FrontDoor:
         else:
             with bound_contextvars(request=asked):
                 reply = answer(self._services, route, call)
-            await self._send(send, route, reply, asked)
+            await self._send(send, route, shared(self._services, route, headers, reply), asked)
+
+    def _slowed(self, error: FlagServerError, scope: Scope, headers: Mapping[str, str]) -> FlagServerError:
+        remote = (scope.get("client") or ("",))[0]
+        return self._services.slow_down.refused(error, remote, headers.get("x-forwarded-for", ""))
 
     async def _admit(self, route: Route, headers: Mapping[str, str], params: Mapping[str, str]) -> Caller:
         try:

@@ -1,8 +1,6 @@
 """The command `flagserver`: serve, keys, import, export, migrate, backup, abort."""
 
-import getpass
 import json
-import os
 import sys
 from pathlib import Path
 from typing import BinaryIO
@@ -10,12 +8,12 @@ from uuid import uuid4
 
 import click
 
-from flagserver.auth import Role
+from flagserver.auth import Role, Wish
+from flagserver.cli_keys import keys
 from flagserver.errors import FlagServerError, NotFoundError
-from flagserver.logs import set_up_logs
-from flagserver.services import Services, assemble
-from flagserver.settings import read_settings
+from flagserver.services import Services
 from flagserver.store.rollouts import Wanted
+from flagserver.terminal import person, services
 from flagserver.wire import decode
 from rampgate.machine.events import Told
 from rampgate.machine.state import Order
@@ -46,64 +44,37 @@ def cli() -> None:
     """The flag server of Rampgate. Settings come from FLAGSERVER_* variables."""
 
 
+cli.add_command(keys)
+
+
 @cli.command()
 def serve() -> None:
     """Serve flags and rollouts until told to stop."""
     from flagserver.serve import serve as run  # noqa: PLC0415  (the other commands need no web server)
 
-    services = _services()
-    services.keyring.refresh()
-    if services.keyring.is_empty:
-        made = services.keyring.create(Role.ADMIN, None, "first", by="flagserver serve")
+    there = services()
+    there.keyring.refresh()
+    if there.keyring.is_empty:
+        made = there.keyring.create(Wish(role=Role.ADMIN, environment=None, name="first"), by="flagserver serve")
         # The one place that shows it; the log never does.
         print(f"admin key, shown once: {made.text}", flush=True)
-    run(services)
+    run(there)
 
 
 @cli.command()
 def migrate() -> None:
     """Bring the database's tables to this version's form. Serving does it, too."""
-    services = _services()
-    click.echo(f"{_shown(services)} is up to date.")
+    there = services()
+    click.echo(f"{_shown(there)} is up to date.")
 
 
 @cli.command()
 @click.argument("target", type=click.Path(path_type=Path))
 def backup(target: Path) -> None:
     """Copy a SQLite database into TARGET, while it is being served."""
-    services = _services()
-    services.store.backup(target)
-    click.echo(f"{_shown(services)} was copied to {target}.")
-
-
-@cli.group()
-def keys() -> None:
-    """Make, list and revoke keys."""
-
-
-@keys.command("create")
-@click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
-@click.option("--environment", help="The environment that the key belongs to; admin keys have none.")
-@click.option("--name", required=True, help="Whose key it is, for the audit log.")
-def create_key(role: str, environment: str | None, name: str) -> None:
-    """Make a key and print it; nothing shows it again."""
-    click.echo(_services().keyring.create(Role(role), environment, name, by=_person()).text)
-
-
-@keys.command("list")
-def list_keys() -> None:
-    """List the keys, without their secrets."""
-    for one in _services().keyring.every():
-        state = "revoked" if one.revoked_at is not None else "in use"
-        click.echo(f"{one.selector}  {one.role:<8}  {one.environment or 'all':<16}  {state:<7}  {one.name}")
-
-
-@keys.command("revoke")
-@click.argument("selector")
-def revoke_key(selector: str) -> None:
-    """Take the key with this SELECTOR out of use."""
-    _services().keyring.revoke(selector, by=_person())
-    click.echo(f"The key {selector} is revoked.")
+    there = services()
+    there.store.backup(target)
+    click.echo(f"{_shown(there)} was copied to {target}.")
 
 
 @cli.command("import")
@@ -111,9 +82,9 @@ def revoke_key(selector: str) -> None:
 @click.option("--environment", required=True)
 def import_flags(file: BinaryIO, environment: str) -> None:
     """Make or replace the flags of a flagd FILE (JSON); all of them or none."""
-    services = _services()
+    there = services()
     document = decode(file.read(MOST_IMPORT + 1))
-    count = services.flags.import_document(environment, document, by=_person())
+    count = there.flags.import_document(environment, document, by=person())
     click.echo(f"{count} flags of {environment} were written.")
 
 
@@ -121,7 +92,7 @@ def import_flags(file: BinaryIO, environment: str) -> None:
 @click.option("--environment", required=True)
 def export_flags(environment: str) -> None:
     """Print an environment's flags as a flagd document."""
-    flags = {one["key"]: one["flag"] for one in _services().flags.all_of(environment)}
+    flags = {one["key"]: one["flag"] for one in services().flags.all_of(environment)}
     click.echo(json.dumps({"$schema": FLAGD_SCHEMA, "flags": flags}, indent=2))
 
 
@@ -131,15 +102,15 @@ def export_flags(environment: str) -> None:
 @click.option("--reason", default="", help="Why, for the history.")
 def abort(flag: str, environment: str, reason: str) -> None:
     """Break the glass: take the users of FLAG back to stable, straight in the database."""
-    services = _services()
+    there = services()
     wanted = Wanted(environment=environment, flag=flag, active=True)
-    found = services.rollouts.find(wanted)
+    found = there.rollouts.find(wanted)
     if not found:
         raise NotFoundError(f"No rollout of {flag} in {environment} is under way.")
     refused = False
     for rollout in found:
-        event = Told(order=Order.REVERT, by=_person(), text=reason)
-        answer = services.rollouts.apply(rollout.id, Posted(id=f"abort-{uuid4()}", event=event), "flagserver abort")
+        event = Told(order=Order.REVERT, by=person(), text=reason)
+        answer = there.rollouts.apply(rollout.id, Posted(id=f"abort-{uuid4()}", event=event), "flagserver abort")
         refusal = answer.refusal
         refused = refused or refusal is not None
         said = f"refused: {refusal.text}" if refusal else f"{answer.rollout.state.phase}: users are on stable."
@@ -148,18 +119,8 @@ def abort(flag: str, environment: str, reason: str) -> None:
         sys.exit(1)
 
 
-def _person() -> str:
-    return f"{getpass.getuser()} on the box"
-
-
 def _shown(services: Services) -> str:
     return services.store.url.render_as_string(hide_password=True)
-
-
-def _services() -> Services:
-    settings = read_settings(os.environ)
-    set_up_logs(settings.log, settings.log_level)
-    return assemble(settings)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 FlagServerError
 ├── UnknownKeyError 401      ├── NotAllowedError 403     ├── NotFoundError 404
 ├── ConflictError 409        ├── TooLargeError 413       ├── InvalidError 422 (or 400)
-├── StoreGoneError 503       └── SettingsError (at start; no HTTP)
+├── SlowDownError 429        ├── StoreGoneError 503      └── SettingsError (at start; no HTTP)
 """
 
 from collections.abc import Mapping
@@ -36,8 +36,25 @@ class FlagServerError(Exception):
 
 
 class UnknownKeyError(FlagServerError):
+    """Nobody is known by what was presented. ``guessed``: something was, and it may have been a guess."""
+
     status = 401
     code = "unknown_key"
+
+    def __init__(self, message: str, *, code: str | None = None, guessed: bool = True) -> None:
+        super().__init__(message, code=code)
+        self.guessed = guessed
+
+
+class SlowDownError(FlagServerError):
+    """Asked too often; again in ``seconds``."""
+
+    status = 429
+    code = "slow_down"
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class NotAllowedError(FlagServerError):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flagserver.auth import Keyring
+from flagserver.auth import Keyring, SlowDown
 from flagserver.deadlines import Steward
 from flagserver.flags import Flags
 from flagserver.hub import Hub
@@ -24,6 +24,7 @@ class Services:
     hub: Hub
     live: Live
     keyring: Keyring
+    slow_down: SlowDown
     flags: Flags
     rollouts: Rollouts
     counting: Counting
@@ -61,9 +62,9 @@ def assemble(settings: Settings, *, clock: Callable[[], float] | None = None) ->
     rollouts = Rollouts(store, live, listeners)
     keyring = Keyring(store, settings.admin_key)
     counting = Counting(store)
-    steward = Steward(store, live, rollouts, listeners, also=(keyring.refresh, counting.forget_old))
+    steward = Steward(store, live, rollouts, listeners, also=(keyring.turn, counting.forget_old))
     return Services(
         settings=settings, store=store, hub=listeners, live=live, keyring=keyring, rollouts=rollouts,
-        flags=Flags(store, live),
+        flags=Flags(store, live), slow_down=SlowDown(settings.trusted_proxies),
         counting=counting, steward=steward, meters=meters,
     )  # fmt: skip

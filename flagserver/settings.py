@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TypeVar
 
 from flagserver.errors import SettingsError
@@ -11,6 +12,7 @@ from rampgate.problem import Problem
 
 PREFIX = "FLAGSERVER_"
 Word = TypeVar("Word", bound=StrEnum)
+Network = IPv4Network | IPv6Network
 
 
 class LogForm(StrEnum):
@@ -37,6 +39,7 @@ class Settings:
     log_level: LogLevel = LogLevel.INFO
     threads: int = 8
     max_streams: int = 10_000
+    trusted_proxies: tuple[Network, ...] = ()
 
 
 SETTINGS: Mapping[str, str] = {
@@ -47,6 +50,7 @@ SETTINGS: Mapping[str, str] = {
     "FLAGSERVER_LOG_LEVEL": "What is logged: debug, info, warning or error.",
     "FLAGSERVER_THREADS": "Threads for requests that use the database: 1 to 64.",
     "FLAGSERVER_MAX_STREAMS": "Change streams open at once: 1 to 100000.",
+    "FLAGSERVER_TRUSTED_PROXIES": "Proxies whose X-Forwarded-For is believed, as 10.0.0.0/8,192.0.2.7; else nobody's.",
 }
 """Every setting and what it does."""
 
@@ -77,6 +81,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         log_level=read.word("FLAGSERVER_LOG_LEVEL", LogLevel, LogLevel.INFO),
         threads=read.number("FLAGSERVER_THREADS", 8, 1, 64),
         max_streams=read.number("FLAGSERVER_MAX_STREAMS", 10_000, 1, 100_000),
+        trusted_proxies=read.networks("FLAGSERVER_TRUSTED_PROXIES"),
     )
     if wrong:
         raise SettingsError("\n".join(str(one) for one in wrong), problems=tuple(wrong))
@@ -94,6 +99,15 @@ class _Reader:
             return int(text)
         self.wrong.append(Problem(name, repr(text), f"a number from {least} to {most}"))
         return default
+
+    def networks(self, name: str) -> tuple[Network, ...]:
+        found: list[Network] = []
+        for text in filter(None, (one.strip() for one in self.environ.get(name, "").split(","))):
+            try:
+                found.append(ip_network(text))
+            except ValueError:
+                self.wrong.append(Problem(name, repr(text), "addresses or networks, as 10.0.0.0/8,192.0.2.7"))
+        return tuple(found)
 
     def word(self, name: str, words: Callable[[str], Word], default: Word) -> Word:
         text = self.environ.get(name, default.value)

@@ -1,5 +1,8 @@
-"""Who calls, and what they may: keys, and the guard in front of every route."""
+"""Who calls, and what they may: keys, sessions of jobs, and what slows down who has neither."""
 
-from flagserver.auth.keys import Caller, Keyring, NewKey, Role, make_key, public_part
+from flagserver.auth.grant import Grant
+from flagserver.auth.guards import SlowDown
+from flagserver.auth.keyring import Keyring
+from flagserver.auth.keys import Caller, NewKey, Role, Wish, public_part
 
-__all__ = ["Caller", "Keyring", "NewKey", "Role", "make_key", "public_part"]
+__all__ = ["Caller", "Grant", "Keyring", "NewKey", "Role", "SlowDown", "Wish", "public_part"]

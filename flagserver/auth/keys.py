@@ -1,77 +1,109 @@
-"""Keys: ``rg_<role>_<selector>_<secret>``, 256 bits of secret, of which the store has only the SHA-256.
+"""Keys as values: ``rg_<role>_<selector>_<secret>``, 256 bits of secret, of which only the SHA-256 is kept.
 
-A lookup is one dictionary access and one comparison in constant time; it never asks the database.
+What a key is and what may be said of it; the keys in use are in `keyring.py`.
 """
 
-import hmac
-import re
 import secrets
-import threading
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import sha256
+from urllib.parse import urlsplit
 
-from flagserver.errors import InvalidError, NotFoundError, SettingsError
-from flagserver.store import Store, audit
-from flagserver.store import keys as kept
-from flagserver.store.engine import current_versions
+from flagserver.auth.grant import Grant
+from flagserver.errors import InvalidError
 from flagserver.store.keys import KeyRecord
+from rampgate.problem import Problem
 
-_FORM = re.compile(r"rg_(sdk|operator|admin)_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
-_LEAST_SECRET = 32
+MOST_ORIGINS = 50
+SECRET_LENGTH = 43
+"""Characters of 256 bits in URL-safe base64."""
 
 
 class Role(StrEnum):
     """What a key may: each role may all that the one before it may."""
 
+    CLIENT = "client"
     SDK = "sdk"
     OPERATOR = "operator"
     ADMIN = "admin"
 
     def may(self, needed: "Role") -> bool:
-        order = tuple(Role)
-        return order.index(self) >= order.index(needed)
+        order = _ORDER
+        return order[self] >= order[needed]
+
+
+_ORDER = {role: number for number, role in enumerate(Role)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Whoever holds a key. ``environment`` is ``None`` where the key serves all of them; ``selector`` names the key."""
+    """Whoever holds a key. ``environment`` is ``None`` where the key serves all of them.
+
+    ``origins`` are the web origins from which a client key may be used; ``grant`` is there where the key is a
+    session's, and says what is left to it of its role.
+    """
 
     name: str
     role: Role
     environment: str | None
     selector: str | None = None
+    origins: frozenset[str] = frozenset()
+    grant: Grant | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A key that is asked for. ``lives`` is in seconds; ``None``: until it is revoked."""
+
+    role: Role
+    environment: str | None
+    name: str
+    lives: float | None = None
+    origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewKey:
     """A key just made: ``text`` is shown once and kept nowhere."""
 
-    text: str
+    text: str = field(repr=False)
     record: KeyRecord
 
-    def __repr__(self) -> str:
-        return f"NewKey({self.record.selector}, ***)"
 
-
-def make_key(role: Role, environment: str | None, name: str, *, by: str, now: float) -> NewKey:
+def make_key(wish: Wish, *, by: str, now: float) -> NewKey:
     """Make a key.
 
     Raises:
-        InvalidError: a role other than admin needs an environment, or the name is empty.
+        InvalidError: everything that is wrong with the wish.
     """
-    if role is not Role.ADMIN and not environment:
-        raise InvalidError.of("environment", "nothing", f"an environment: {role} keys belong to one")
-    if not 0 < len(name) <= 100 or not name.isprintable():
-        raise InvalidError.of("name", repr(name[:80]), "1 to 100 printable characters")
-    selector, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    if wrong := tuple(_problems(wish)):
+        raise InvalidError(problems=wrong)
+    selector, secret = new_secret()
     record = KeyRecord(
-        selector=selector, verifier=_verifier(secret), role=role.value,
-        environment=None if role is Role.ADMIN else environment, name=name, created_at=now, created_by=by,
+        selector=selector, verifier=verifier(secret).hex(), role=wish.role.value,
+        environment=None if wish.role is Role.ADMIN else wish.environment, name=wish.name, created_at=now,
+        created_by=by, expires_at=None if wish.lives is None else now + wish.lives, origins=wish.origins,
     )  # fmt: skip
-    return NewKey(text=f"rg_{role}_{selector}_{secret}", record=record)
+    return NewKey(text=f"rg_{wish.role}_{selector}_{secret}", record=record)
+
+
+def rotated(old: KeyRecord, *, by: str, now: float) -> NewKey:
+    """A key like this one with a secret of its own, which lives as long as the old one was to live."""
+    lives = None if old.expires_at is None else old.expires_at - old.created_at
+    wish = Wish(role=Role(old.role), environment=old.environment, name=old.name, lives=lives, origins=old.origins)
+    made = make_key(wish, by=by, now=now)
+    return replace(made, record=replace(made.record, replaces=old.selector))
+
+
+def new_secret() -> tuple[str, str]:
+    """A selector, which is public, and a secret."""
+    return secrets.token_hex(6), secrets.token_urlsafe(32)
+
+
+def verifier(secret: str) -> bytes:
+    """What is kept of a secret."""
+    return sha256(secret.encode(errors="surrogatepass")).digest()
 
 
 def public_part(record: KeyRecord) -> Mapping[str, object]:
@@ -81,125 +113,42 @@ def public_part(record: KeyRecord) -> Mapping[str, object]:
         "role": record.role,
         "environment": record.environment,
         "name": record.name,
+        "origins": list(record.origins),
         "created_at": record.created_at,
         "created_by": record.created_by,
+        "expires_at": record.expires_at,
+        "last_used_at": record.last_used_at,
+        "replaces": record.replaces,
         "revoked_at": record.revoked_at,
     }
 
 
-class Keyring:
-    """The keys in use, in memory; read again when they change.
-
-    Args:
-        store: where keys are kept.
-        admin_key: one more admin key, from the settings; never stored.
-
-    Raises:
-        SettingsError: the admin key is neither a well-formed key nor a secret of 32 characters.
-    """
-
-    def __init__(
-        self, store: Store, admin_key: str | None = None, *, steady: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._store = store
-        self._steady = steady
-        self._lock = threading.Lock()
-        self._callers: dict[str, tuple[str, Caller]] = {}
-        self._version = -1
-        self._asked_at = float("-inf")
-        self._admin = _verifier(_admin_secret(admin_key)) if admin_key is not None else None
-
-    def caller(self, key: str) -> Caller | None:
-        """Who holds this key; ``None``: nobody."""
-        form = _FORM.fullmatch(key)
-        if form is not None:
-            verifier, caller = self._callers.get(form[2], ("", None))
-            if hmac.compare_digest(verifier, _verifier(form[3])) and caller is not None and caller.role == form[1]:
-                return caller
-        if self._admin is not None and hmac.compare_digest(self._admin, _verifier(key)):
-            return Caller(name="admin (settings)", role=Role.ADMIN, environment=None)
-        return None
-
-    @property
-    def version(self) -> int:
-        """Another number once the keys changed."""
-        return self._version
-
-    @property
-    def may_be_outdated(self) -> bool:
-        """Whether asking the store again can help somebody whose key is not known here yet."""
-        return self._steady() - self._asked_at > 0.2
-
-    def refresh(self) -> None:
-        """Read the keys if they changed.
-
-        Raises:
-            StoreGoneError: the store cannot be read; the keys known so far stay good.
-        """
-        with self._lock:
-            self._asked_at = self._steady()
-            with self._store.read() as tx:
-                version = current_versions(tx).get("keys", 0)
-                if version == self._version:
-                    return
-                records = kept.every(tx)
-            self._callers = {
-                one.selector: (
-                    one.verifier,
-                    Caller(
-                        name=f"{one.name} ({one.role})",
-                        role=Role(one.role),
-                        environment=one.environment,
-                        selector=one.selector,
-                    ),
-                )
-                for one in records
-                if one.revoked_at is None
-            }
-            self._version = version
-
-    def create(self, role: Role, environment: str | None, name: str, *, by: str) -> NewKey:
-        """Make and keep a key; its text is in the answer and nowhere else."""
-        with self._store.write() as tx:
-            made = make_key(role, environment, name, by=by, now=tx.now)
-            kept.insert(tx, made.record)
-            audit.record(
-                tx, actor=by, action="key.created", environment=environment, subject=made.record.selector,
-                after={"role": role.value, "name": name},
-            )  # fmt: skip
-        self.refresh()
-        return made
-
-    def every(self) -> tuple[KeyRecord, ...]:
-        with self._store.read() as tx:
-            return kept.every(tx)
-
-    def revoke(self, selector: str, *, by: str) -> None:
-        """Take a key out of use.
-
-        Raises:
-            NotFoundError: no key in use has this selector.
-        """
-        with self._store.write() as tx:
-            if not kept.revoke(tx, selector):
-                raise NotFoundError(f"No key in use has the selector {selector}.", code="key_not_found")
-            audit.record(tx, actor=by, action="key.revoked", subject=selector)
-        self.refresh()
-
-    @property
-    def is_empty(self) -> bool:
-        return self._admin is None and not self._callers
+def _problems(wish: Wish) -> Iterator[Problem]:
+    if wish.role is not Role.ADMIN and not wish.environment:
+        yield Problem("environment", "nothing", f"an environment: {wish.role} keys belong to one")
+    if not 0 < len(wish.name) <= 100 or not wish.name.isprintable():
+        yield Problem("name", repr(wish.name[:80]), "1 to 100 printable characters")
+    if wish.lives is not None and not 60 <= wish.lives <= 10 * 366 * 86_400:
+        yield Problem("expires_in", f"{wish.lives:g}", "seconds from a minute to ten years")
+    if wish.origins and wish.role is not Role.CLIENT:
+        yield Problem("origins", repr(wish.origins[0][:80]), f"none: {wish.role} keys are no business of a browser")
+    if len(wish.origins) > MOST_ORIGINS:
+        yield Problem("origins", str(len(wish.origins)), f"at most {MOST_ORIGINS}")
+    for number, origin in enumerate(wish.origins[:MOST_ORIGINS]):
+        if not _is_origin(origin):
+            text = "scheme, host and perhaps a port, as a browser sends it: https://shop.example"
+            yield Problem(f"origins.{number}", repr(origin[:80]), text)
 
 
-def _verifier(secret: str) -> str:
-    return sha256(secret.encode(errors="surrogatepass")).hexdigest()
-
-
-def _admin_secret(key: str) -> str:
-    if _FORM.fullmatch(key) is not None and not key.startswith("rg_admin_"):
-        raise SettingsError("FLAGSERVER_ADMIN_KEY is a key of another role; it must be an admin key.")
-    if len(key) < _LEAST_SECRET or not key.isascii() or any(character.isspace() for character in key):
-        raise SettingsError(
-            f"FLAGSERVER_ADMIN_KEY must be a key or a secret of at least {_LEAST_SECRET} characters without spaces."
-        )
-    return key
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if parts.scheme not in ("https", "http") or not host or not text.isascii():
+        return False
+    shown = f"[{host}]" if ":" in host else host
+    own = {"https": 443, "http": 80}[parts.scheme]
+    written = f"{parts.scheme}://{shown}" + (f":{port}" if port is not None and port != own else "")
+    return text == written and "*" not in text

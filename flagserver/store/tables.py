@@ -197,8 +197,13 @@ keys = Table(
     Column("created_at", Float(53), nullable=False),
     Column("created_by", Text, nullable=False),
     Column("revoked_at", Float(53)),
+    Column("expires_at", Float(53)),
+    Column("last_used_at", Float(53)),
+    Column("replaces", String(40)),
+    Column("origins", Text),
 )
-"""``verifier`` is the SHA-256 of the key's secret; ``environment`` is empty for all of them."""
+"""``verifier`` is the SHA-256 of the key's secret; ``environment`` is empty for all of them; ``replaces`` is the key
+whose successor it is; ``origins`` are the web origins of a client key, a JSON list."""
 
 audit = Table(
     "audit",

@@ -1,6 +1,6 @@
 """What the server answers: one table of routes, each a plain function from a call to a reply."""
 
-from flagserver.views import audit, flags, health, keys, ofrep, openapi, rollouts, snapshot, telemetry
+from flagserver.views import audit, cors, flags, health, keys, ofrep, openapi, rollouts, snapshot, telemetry
 from flagserver.views.route import Route
 
 _OTHERS: tuple[Route, ...] = (
@@ -14,5 +14,7 @@ _OTHERS: tuple[Route, ...] = (
     *audit.ROUTES,
 )
 
-ROUTES: tuple[Route, ...] = (*_OTHERS, openapi.route(_OTHERS))
+_ASKED: tuple[Route, ...] = (*_OTHERS, *cors.preflights(_OTHERS))
+
+ROUTES: tuple[Route, ...] = (*_ASKED, openapi.route(_ASKED))
 """Every route. Flask, the loop in front of it, the guard and the OpenAPI description all read this table."""

@@ -126,7 +126,7 @@ ROUTES = (
     Route(
         method="POST",
         path=_PATH + "/{key}",
-        role=Role.SDK,
+        role=Role.CLIENT,
         answer=_single,
         served=Served.LOOP,
         query=("environment",),
@@ -137,7 +137,7 @@ ROUTES = (
     Route(
         method="POST",
         path=_PATH,
-        role=Role.SDK,
+        role=Role.CLIENT,
         answer=_bulk,
         served=Served.LOOP,
         query=("environment",),

@@ -39,6 +39,7 @@ _MEANING = {
     403: "The key's role or environment does not reach this",
     404: "There is no such thing",
     501: "This server runs without its event loop and has no streams",
+    429: "Too many wrong keys came from this address",
     409: "Something there stands in the way",
     413: "The body is too large",
     422: "The request says something that cannot be; every problem at once",
@@ -151,7 +152,7 @@ def _responses(route: Route, refs: Mapping[tuple[str, Any], Any]) -> Iterator[tu
         yield str(status), {"description": text, **body}
     codes = set(route.refuses) | {500}
     if route.role is not None:
-        codes |= {401, 403}
+        codes |= {401, 403, 429}
     if route.takes is not None:
         codes |= {400, 413, 422}
     if route.query:

@@ -7,13 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import ceil
 from typing import Any
 
 import structlog
 from pydantic import TypeAdapter
 
 from flagserver.auth import Caller, Role
-from flagserver.errors import FlagServerError, InvalidError, NotAllowedError, StoreGoneError, UnknownKeyError
+from flagserver.errors import (
+    FlagServerError,
+    InvalidError,
+    NotAllowedError,
+    SlowDownError,
+    StoreGoneError,
+    UnknownKeyError,
+)
 from flagserver.services import Services
 from flagserver.wire import encode
 
@@ -116,8 +124,10 @@ class Served(StrEnum):
 class Route:
     """One method of one path. ``role`` is the least that may call it; ``None``: anybody.
 
-    ``lines``: the list that it gives can be had as JSON lines. ``status`` is what a success has, ``made`` other
-    successes, ``refuses`` refusals of its own; ``gives`` is the answer's type, or its JSON schema.
+    ``lines``: the list that it gives can be had as JSON lines. ``sessions``: a job's session may call it, and the
+    answer holds it to its grant; without that, sessions may only read what the role `sdk` may. ``status`` is what a
+    success has, ``made`` other successes, ``refuses`` refusals of its own; ``gives`` is the answer's type, or its
+    JSON schema.
     """
 
     method: str
@@ -133,6 +143,7 @@ class Route:
     query: tuple[str, ...] = ()
     refuses: tuple[int, ...] = ()
     made: Mapping[int, str] = field(default_factory=dict)
+    sessions: bool = False
 
 
 ANYBODY = Caller(name="anybody", role=Role.SDK, environment=None)
@@ -147,15 +158,35 @@ def admit(services: Services, route: Route, headers: Mapping[str, str], params: 
     """
     if route.role is None:
         return ANYBODY
-    caller = services.keyring.caller(presented(headers))
+    key = presented(headers)
+    caller = services.keyring.caller(key)
     if caller is None:
-        raise UnknownKeyError("This route needs a key: `Authorization: Bearer rg_…`, and this is none that is in use.")
+        raise _unknown(services, key)
     if not caller.role.may(route.role):
         raise NotAllowedError(f"This needs the role {route.role}; the key's is {caller.role}.", code="role")
     environment = params.get("environment")
     if environment is not None and caller.environment not in (None, environment):
         raise NotAllowedError(f"The key belongs to {caller.environment}, not to {environment}.", code="environment")
+    if caller.role is Role.CLIENT and headers.get("origin", "") not in ("", *caller.origins):
+        text = f"This key may not be used from pages of {headers['origin'][:200]}."
+        raise NotAllowedError(text, code="origin")
+    if caller.grant is not None and not (route.sessions or _is_reading(route)):
+        raise NotAllowedError("A job's session may not do this; it needs a key.", code="session")
     return caller
+
+
+def _is_reading(route: Route) -> bool:
+    return route.role is Role.CLIENT or (route.role is Role.SDK and route.method == "GET")
+
+
+def _unknown(services: Services, key: str) -> UnknownKeyError:
+    if not key:
+        text = "This route needs a key: `Authorization: Bearer rg_…`."
+        return UnknownKeyError(text, guessed=False)
+    ended = services.keyring.expired(key)
+    if ended is not None:
+        return UnknownKeyError(f"This key ended at {ended}.", code="key_expired", guessed=False)
+    return UnknownKeyError("This route needs a key: `Authorization: Bearer rg_…`, and this is none that is in use.")
 
 
 def admit_fresh(services: Services, route: Route, headers: Mapping[str, str], params: Mapping[str, str]) -> Caller:
@@ -196,6 +227,8 @@ def refused(error: FlagServerError) -> Reply:
     if isinstance(error, StoreGoneError):
         headers = (("Retry-After", "1"),)
         log.warning("store_unavailable", why=error.message)
+    if isinstance(error, SlowDownError):
+        headers = (("Retry-After", str(ceil(error.seconds))),)
     return Reply(error.status, encode(error.document()), headers)
 
 

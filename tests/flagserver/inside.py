@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from flagserver import wire
 from flagserver.app import create_app
-from flagserver.auth import Role
+from flagserver.auth import Role, Wish
 from flagserver.services import Services, assemble
 from flagserver.settings import Settings
 from rampgate.evidence import Counters, Look, Reading, Verdict, VerdictReason, VerdictWord
@@ -59,7 +59,9 @@ class Inside:
         self.services: Services = assemble(Settings(database_url=database_url), clock=clock)
         self.client: FlaskClient = create_app(self.services).test_client()
         self.keys = {
-            role: self.services.keyring.create(role, None if role is Role.ADMIN else "production", role, by="test").text
+            role: self.services.keyring.create(
+                Wish(role=role, environment=None if role is Role.ADMIN else "production", name=role), by="test"
+            ).text
             for role in Role
         }
         self._ids = itertools.count(1)

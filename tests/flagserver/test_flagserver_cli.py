@@ -38,6 +38,19 @@ def test_a_key_is_shown_when_it_is_made_and_never_again(box: Path) -> None:
     assert isinstance(run("keys", "revoke", selector).exception, FlagServerError)
 
 
+@pytest.mark.usefixtures("box")
+def test_keys_are_made_to_end_and_followed_by_another() -> None:
+    wish = ("--role", "client", "--environment", "production", "--name", "pages", "--origin", "https://shop.example")
+    first = run("keys", "create", *wish, "--expires", "90d").stdout.split("_")[2]
+    second = run("keys", "rotate", first, "--overlap", "0m").stdout.split("_")[2]
+    listed = {line.split()[0]: line for line in run("keys", "list").stdout.splitlines()}
+    assert "ended" in listed[first]
+    assert "until" in listed[second]
+    assert "never used" in listed[second]
+    assert run("keys", "create", *wish, "--expires", "soon").exit_code == 2
+    assert isinstance(run("keys", "rotate", first).exception, FlagServerError)
+
+
 def test_a_flagd_file_comes_in_and_goes_out(box: Path) -> None:
     one = {
         "state": "ENABLED", "variants": {"a": 1, "b": 2}, "defaultVariant": "a",
@@ -83,11 +96,12 @@ def test_every_setting_is_read() -> None:
     values = {
         "FLAGSERVER_DATABASE_URL": "postgresql://x/y", "FLAGSERVER_ADMIN_KEY": "k" * 32, "FLAGSERVER_LISTEN": "[::1]:0",
         "FLAGSERVER_LOG": "json", "FLAGSERVER_LOG_LEVEL": "error", "FLAGSERVER_THREADS": "3",
-        "FLAGSERVER_MAX_STREAMS": "7",
+        "FLAGSERVER_MAX_STREAMS": "7", "FLAGSERVER_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.7",
     }  # fmt: skip
     assert set(values) == set(SETTINGS)
     read = read_settings(values)
     assert (read.host, read.port, read.log, read.threads, read.max_streams) == ("::1", 0, LogForm.JSON, 3, 7)
+    assert [str(one) for one in read.trusted_proxies] == ["10.0.0.0/8", "192.0.2.7/32"]
     assert "kkk" not in repr(read)
 
 
@@ -99,6 +113,7 @@ def test_every_setting_is_read() -> None:
         ({"FLAGSERVER_LISTEN": "x:99999"}, "address:port"),
         ({"FLAGSERVER_LOG": "jsn"}, "Did you mean json"),
         ({"FLAGSERVER_THREADS": "0"}, "a number from 1 to 64"),
+        ({"FLAGSERVER_TRUSTED_PROXIES": "10.0.0.1/8"}, "addresses or networks"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_with_what_is_allowed(environ: dict[str, str], words: str) -> None:

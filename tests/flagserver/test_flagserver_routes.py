@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from flagserver.app import create_app
-from flagserver.auth import Role
+from flagserver.auth import Role, Wish
 from flagserver.deadlines import Steward
 from flagserver.store import telemetry as counts_store
 from flagserver.store.telemetry import Count
@@ -59,7 +59,7 @@ def test_a_key_reaches_its_own_environment_only(inside: Inside, route: Route) ->
 def test_a_rollout_of_another_environment_is_not_the_keys_to_see_or_change(inside: Inside) -> None:
     services = inside.services
     rollout = inside.create(new_rollout())
-    key = services.keyring.create(Role.OPERATOR, "staging", "elsewhere", by="test").text
+    key = services.keyring.create(Wish(role=Role.OPERATOR, environment="staging", name="elsewhere"), by="test").text
     for method, suffix in (("GET", ""), ("GET", "/events"), ("GET", "/telemetry"), ("POST", "/events")):
         body = {"id": "e", "event": {"type": "told", "order": "revert", "by": "x"}}
         reply = inside.call(

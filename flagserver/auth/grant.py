@@ -1,0 +1,122 @@
+"""What a session may: less than its role. Pure; the bindings themselves are kept and checked in `sessions.py`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flagserver.errors import NotAllowedError
+from rampgate.machine.events import (
+    Attached,
+    Cancelled,
+    CarriedOut,
+    Detached,
+    Event,
+    HookFailed,
+    HookProgressed,
+    Told,
+)
+from rampgate.machine.state import Order
+from rampgate.rollout import NewRollout, Rollout
+
+EVERY_FLAG = "*"
+
+_NARROW = (Attached, Cancelled, CarriedOut, Detached, HookFailed, HookProgressed)
+"""What never widens: to hold the lease, to give it back, and to do and undo what a decision demanded."""
+
+_CALMING = frozenset({Order.REVERT, Order.PAUSE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What a job's session may, and which job it is.
+
+    ``flags`` are names, or ``*`` alone. ``widens``: its job runs in an environment that the policy names, or the
+    policy names none. ``rollout`` is the one that the session is bound to, once it is.
+    """
+
+    policy: str
+    repository: str
+    repository_id: str
+    owner_id: str
+    run_id: str
+    run_attempt: str
+    actor: str
+    event: str
+    sha: str
+    flags: tuple[str, ...]
+    widens: bool
+    rollout: str | None = None
+
+    @property
+    def job(self) -> str:
+        """The job as the audit log names it."""
+        return f"{self.repository} run {self.run_id} attempt {self.run_attempt} ({self.event}) by {self.actor}"
+
+    def covers(self, flag: str, repository: str | None) -> bool:
+        """Whether a rollout of this flag, by this repository, is this session's to see."""
+        mine = repository is not None and repository.casefold() == self.repository.casefold()
+        return mine and self._knows(flag)
+
+    def check_flag(self, flag: str) -> None:
+        """Raises: NotAllowedError: the policy does not name the flag."""
+        if not self._knows(flag):
+            text = f"The trust policy {self.policy} admits this job to {', '.join(self.flags)}, not to {flag}."
+            raise NotAllowedError(text, code="session_flag")
+
+    def check_create(self, new: NewRollout) -> None:
+        """Raises: NotAllowedError: the job may not ask for this rollout."""
+        self.check_flag(new.plan.flag)
+        self._check_repository(new.repository)
+        self._check_widens("asking for a rollout")
+
+    def check_read(self, rollout: Rollout) -> None:
+        """Raises: NotAllowedError: the rollout is another repository's, or of a flag that the policy does not name."""
+        self.check_flag(rollout.plan.flag)
+        self._check_repository(rollout.repository)
+
+    def check_say(self, rollout: Rollout, event: Event) -> None:
+        """Raises: NotAllowedError: the job may not say this of this rollout."""
+        self.check_read(rollout)
+        self.check_bound(self.rollout, rollout.id)
+        if isinstance(event, _NARROW) or (isinstance(event, Told) and event.order in _CALMING):
+            return
+        what = event.order.value if isinstance(event, Told) else event.type
+        self._check_widens(f"`{what}`, which may widen,")
+
+    @staticmethod
+    def check_bound(bound: str | None, rollout_id: str) -> None:
+        """Raises: NotAllowedError: the session has begun to steer another rollout."""
+        if bound not in (None, rollout_id):
+            text = f"This session steers rollout {bound} and no other. Exchange a new token for {rollout_id}."
+            raise NotAllowedError(text, code="session_bound")
+
+    def shown(self) -> Mapping[str, object]:
+        return {
+            "policy": self.policy,
+            "repository": self.repository,
+            "repository_id": self.repository_id,
+            "repository_owner_id": self.owner_id,
+            "run_id": self.run_id,
+            "run_attempt": self.run_attempt,
+            "actor": self.actor,
+            "event_name": self.event,
+            "sha": self.sha,
+            "flags": list(self.flags),
+            "widens": self.widens,
+            "rollout": self.rollout,
+        }
+
+    def _knows(self, flag: str) -> bool:
+        return flag in self.flags or self.flags == (EVERY_FLAG,)
+
+    def _check_repository(self, repository: str | None) -> None:
+        if repository is None or repository.casefold() != self.repository.casefold():
+            text = f"The job is of {self.repository}, the rollout of {repository or 'no repository'}."
+            raise NotAllowedError(text, code="session_repository")
+
+    def _check_widens(self, what: str) -> None:
+        if not self.widens:
+            text = (
+                f"For {what} the trust policy {self.policy} wants the claim `environment`: this job runs in no "
+                "environment of the repository. It may abort, pause and read."
+            )
+            raise NotAllowedError(text, code="session_environment")

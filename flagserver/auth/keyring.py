@@ -1,0 +1,212 @@
+"""The keys and sessions in use, in memory, for whoever must know who calls.
+
+A lookup is one hash and one dictionary access; it never asks the database. Secrets come in and are forgotten.
+"""
+
+import hmac
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from flagserver.auth.keys import SECRET_LENGTH, Caller, NewKey, Role, Wish, make_key, rotated, verifier
+from flagserver.errors import NotFoundError, SettingsError
+from flagserver.store import Store, audit
+from flagserver.store import keys as kept
+from flagserver.store.engine import current_versions
+from flagserver.store.keys import KeyRecord
+
+OVERLAP = 86_400.0
+"""Seconds that a rotated key stays good beside its successor, unless told."""
+
+USED_EVERY = 60.0
+"""Seconds between writes of which keys were used."""
+
+_LEAST_SECRET = 32
+_ADMIN = Caller(name="admin (settings)", role=Role.ADMIN, environment=None, selector="settings")
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A key in use: its public part, who holds it, and until when (seconds since the epoch)."""
+
+    selector: str
+    public: str
+    caller: Caller
+    until: float | None
+
+
+class Keyring:
+    """The keys in use, in memory; read again when they change.
+
+    Args:
+        store: where keys are kept.
+        admin_key: one more admin key, from the settings; never stored.
+
+    Raises:
+        SettingsError: the admin key is neither a well-formed key nor a secret of 32 characters.
+    """
+
+    def __init__(
+        self, store: Store, admin_key: str | None = None, *, steady: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store = store
+        self._steady = steady
+        self._lock = threading.Lock()
+        # By the hash of the secret, which nobody can choose: a dictionary's timing says nothing about it.
+        self._entries: dict[bytes, _Entry] = {}
+        self._origins: frozenset[str] = frozenset()
+        self._version = -1
+        self._asked_at = float("-inf")
+        self._seen: set[str] = set()
+        self._wrote_at = float("-inf")
+        self._admin = verifier(_admin_secret(admin_key)) if admin_key is not None else None
+
+    def caller(self, key: str) -> Caller | None:
+        """Who holds this key; ``None``: nobody."""
+        entry = self._entries.get(verifier(key[-SECRET_LENGTH:]))
+        if entry is not None and key[: -SECRET_LENGTH - 1] == entry.public and key[-SECRET_LENGTH - 1] == "_":
+            if entry.until is None or self._store.now() < entry.until:
+                self._seen.add(entry.selector)
+                return entry.caller
+            return None
+        if self._admin is not None and hmac.compare_digest(self._admin, verifier(key)):
+            return _ADMIN
+        return None
+
+    def expired(self, key: str) -> str | None:
+        """When this key ended, in words, if that is all that is wrong with it."""
+        entry = self._entries.get(verifier(key[-SECRET_LENGTH:]))
+        if entry is None or key[: -SECRET_LENGTH - 1] != entry.public or entry.until is None:
+            return None
+        return datetime.fromtimestamp(entry.until, UTC).isoformat(" ", "seconds").removesuffix("+00:00") + " UTC"
+
+    def allows_origin(self, origin: str) -> bool:
+        """Whether some client key may be used from pages of this origin."""
+        return origin in self._origins
+
+    @property
+    def version(self) -> int:
+        """Another number once the keys changed."""
+        return self._version
+
+    @property
+    def may_be_outdated(self) -> bool:
+        """Whether asking the store again can help somebody whose key is not known here yet."""
+        return self._steady() - self._asked_at > 0.2
+
+    def refresh(self) -> None:
+        """Read the keys if they changed.
+
+        Raises:
+            StoreGoneError: the store cannot be read; the keys known so far stay good.
+        """
+        with self._lock:
+            self._asked_at = self._steady()
+            with self._store.read() as tx:
+                version = current_versions(tx).get("keys", 0)
+                if version == self._version:
+                    return
+                records = kept.every(tx)
+            entries = dict(_entry(one) for one in records if one.revoked_at is None and one.role in _ROLES)
+            self._origins = frozenset(origin for one in entries.values() for origin in one.caller.origins)
+            self._entries = entries
+            self._version = version
+
+    def turn(self) -> None:
+        """What is to be done every second or so: read what changed, and now and then write down what was used.
+
+        Raises:
+            StoreGoneError: the store cannot be used.
+        """
+        self.refresh()
+        if not self._seen or self._steady() - self._wrote_at < USED_EVERY:
+            return
+        seen, self._seen = self._seen, set()
+        self._wrote_at = self._steady()
+        with self._store.write() as tx:
+            kept.used(tx, seen)
+
+    def create(self, wish: Wish, *, by: str) -> NewKey:
+        """Make and keep a key; its text is in the answer and nowhere else.
+
+        Raises:
+            InvalidError: everything that is wrong with the wish.
+        """
+        with self._store.write() as tx:
+            made = make_key(wish, by=by, now=tx.now)
+            kept.insert(tx, made.record)
+            audit.record(
+                tx, actor=by, action="key.created", environment=wish.environment, subject=made.record.selector,
+                after={"role": wish.role.value, "name": wish.name, "expires_at": made.record.expires_at},
+            )  # fmt: skip
+        self.refresh()
+        return made
+
+    def rotate(self, selector: str, *, overlap: float = OVERLAP, by: str) -> NewKey:
+        """Make a successor of a key, which itself ends after ``overlap`` seconds.
+
+        Raises:
+            NotFoundError: no key in use has this selector.
+        """
+        with self._store.write() as tx:
+            old = kept.load(tx, selector)
+            if old is None or not old.is_good(tx.now):
+                raise _no_key(selector)
+            made = rotated(old, by=by, now=tx.now)
+            kept.insert(tx, made.record)
+            ends = min(tx.now + overlap, old.expires_at or float("inf"))
+            kept.expire(tx, selector, ends)
+            audit.record(
+                tx, actor=by, action="key.rotated", environment=old.environment, subject=selector,
+                before={"expires_at": old.expires_at}, after={"expires_at": ends, "successor": made.record.selector},
+            )  # fmt: skip
+        self.refresh()
+        return made
+
+    def every(self) -> tuple[KeyRecord, ...]:
+        with self._store.read() as tx:
+            return kept.every(tx)
+
+    def revoke(self, selector: str, *, by: str) -> None:
+        """Take a key out of use.
+
+        Raises:
+            NotFoundError: no key in use has this selector.
+        """
+        with self._store.write() as tx:
+            if not kept.revoke(tx, selector):
+                raise _no_key(selector)
+            audit.record(tx, actor=by, action="key.revoked", subject=selector)
+        self.refresh()
+
+    @property
+    def is_empty(self) -> bool:
+        return self._admin is None and not self._entries
+
+
+_ROLES = frozenset(Role)
+"""A role that a newer server wrote, and this one does not know, admits nobody here."""
+
+
+def _entry(one: KeyRecord) -> tuple[bytes, _Entry]:
+    caller = Caller(
+        name=f"{one.name} ({one.role})", role=Role(one.role), environment=one.environment, selector=one.selector,
+        origins=frozenset(one.origins),
+    )  # fmt: skip
+    return bytes.fromhex(one.verifier), _Entry(one.selector, f"rg_{one.role}_{one.selector}", caller, one.expires_at)
+
+
+def _no_key(selector: str) -> NotFoundError:
+    return NotFoundError(f"No key in use has the selector {selector}.", code="key_not_found")
+
+
+def _admin_secret(key: str) -> str:
+    if key.startswith(tuple(f"rg_{role}_" for role in Role if role is not Role.ADMIN)):
+        raise SettingsError("FLAGSERVER_ADMIN_KEY is a key of another role; it must be an admin key.")
+    if len(key) < _LEAST_SECRET or not key.isascii() or any(character.isspace() for character in key):
+        raise SettingsError(
+            f"FLAGSERVER_ADMIN_KEY must be a key or a secret of at least {_LEAST_SECRET} characters without spaces."
+        )
+    return key
