@@ -5,7 +5,8 @@ PY ?= python3
 SCENARIO ?=
 READY := .venv/.ready
 BIN := .venv/bin
-PYTEST := $(BIN)/pytest -q -n 2 --dist worksteal
+# A file's tests share its servers, so a file stays in one process; and many tests wait, so there are more processes than processors.
+PYTEST := $(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder
 
 # Tests start hundreds of programs, each of which would be compiled again.
 unexport PYTHONDONTWRITEBYTECODE

@@ -8,14 +8,15 @@ with FlagServer(tmp_path) as server:
 import os
 import secrets
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import requests
+
+from tests import nursery
 
 START_WITHIN = 90.0
 """Seconds. A start costs two of a processor, which a busy machine may take long to give."""
@@ -35,7 +36,8 @@ class FlagServer:
         self.url = ""
         self.port = port
         self._settings = {f"FLAGSERVER_{name.upper()}": value for name, value in settings.items()}
-        self._process: subprocess.Popen[str] | None = None
+        self._process: nursery.Program | None = None
+        self._out: IO[str] | None = None
         self._log = folder / "flagserver.log"
 
     def __enter__(self) -> "FlagServer":
@@ -60,7 +62,7 @@ class FlagServer:
         }
 
     @property
-    def process(self) -> "subprocess.Popen[str]":
+    def process(self) -> nursery.Program:
         assert self._process is not None, "the server is not running"
         return self._process
 
@@ -70,16 +72,16 @@ class FlagServer:
 
     def start(self) -> None:
         """Start it and wait until it listens; a server started again listens on the port it had."""
-        with self._log.open("a") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "flagserver.cli", "serve"],
-                env=self.environ, stdout=subprocess.PIPE, stderr=log, text=True, cwd=self.folder,
-            )  # fmt: skip
-        assert self._process.stdout is not None
+        out, theirs = os.pipe()
+        self._out = os.fdopen(out)
+        with self._log.open("a") as log, os.fdopen(theirs, "w"):
+            self._process = nursery.start(
+                "flagserver.cli", "serve", environ=self.environ, cwd=self.folder, stdout=theirs, stderr=log.fileno()
+            )
         alarm = threading.Timer(START_WITHIN, self._process.kill)
         alarm.start()
         try:
-            for line in self._process.stdout:
+            for line in self._out:
                 if line.startswith("listening on "):
                     self.url = line.removeprefix("listening on ").strip()
                     self.port = int(self.url.rsplit(":", 1)[1])
@@ -114,5 +116,5 @@ class FlagServer:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+            if self._out is not None:
+                self._out.close()

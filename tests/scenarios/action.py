@@ -8,8 +8,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -19,6 +17,7 @@ from typing import Any
 
 from gate.flagserver_api import FlagServer as Api
 from rampgate.rollout import Entry, Rollout
+from tests import nursery
 from tests.fakes import github_shapes as shapes
 from tests.fakes.github import FakeGitHub
 from tests.flagserver.process import FlagServer
@@ -71,7 +70,7 @@ def parsed(text: str) -> dict[str, str]:
 class Run:
     """One run of the Action: its process, and the folder with all it wrote."""
 
-    process: "subprocess.Popen[bytes]"
+    process: nursery.Program
     folder: Path
 
     def code(self) -> int:
@@ -194,18 +193,17 @@ class Shop:
         }
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "INPUT_"))}
         with (folder / "log.txt").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "gate.app", *arguments],
-                cwd=ROOT,
-                env={
+            process = nursery.start(
+                "gate.app",
+                *arguments,
+                environ={
                     **clean,
                     **self._runner(event_name, folder, attempt, actor),
                     **{f"INPUT_{name.upper()}": value for name, value in given.items()},
                     **(environ or {}),
                 },
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                stderr=log.fileno(),
             )
         self.stack.callback(_end, process)
         return Run(process=process, folder=folder)
@@ -256,7 +254,7 @@ def shop(folder: Path, server: FlagServer) -> Iterator[Shop]:
         )
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _end(process: nursery.Program) -> None:
     if process.poll() is None:
         process.kill()
     process.wait()

@@ -5,15 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import settings
 
 from gate.judge import JudgeState, Situation, begin, judge
 from rampgate.evidence import Counters, Look, Reading, SourceDown, VerdictReason, VerdictWord
 from rampgate.plan import JudgeSettings
-
-# How long an example takes says nothing on a busy machine.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 
 SHARES = (0, 10_000, 50_000, 95_000)
 

@@ -64,7 +64,8 @@ def test_a_stopped_server_means_stable_and_its_return_brings_values_back(
 
 
 def test_a_killed_server_is_found_again_and_has_what_was_counted(server: FlagServer, operator: Operator) -> None:
-    rollout = operator.ramp("killed")
+    # Long enough that a busy machine does not make it stale before it is killed.
+    rollout = operator.ramp("killed", stale_after=6.0)
     with connected(server) as client:
         until(lambda: share_of_green(client, "killed") > 0.9)
         for user in USERS:
@@ -82,10 +83,12 @@ def test_a_killed_server_is_found_again_and_has_what_was_counted(server: FlagSer
 def test_an_abort_reaches_a_connected_client_and_outcomes_reach_the_rollout(
     server: FlagServer, operator: Operator
 ) -> None:
-    rollout = operator.ramp("aborted")
+    # Never stale, however busy the machine is: what has to take it back is the abort.
+    rollout = operator.ramp("aborted", lease=60.0, stale_after=60.0)
     with connected(server) as client:
         until(lambda: share_of_green(client, "aborted") > 0.9)
-        with pytest.raises(RuntimeError), client.observe("aborted", USERS[0]) as assignment:
+        user = next(user for user in USERS if client.string("aborted", "", user) == "green")
+        with pytest.raises(RuntimeError), client.observe("aborted", user) as assignment:
             raise RuntimeError("the canary's fault")
         assert assignment.variant == "green"
         assert client.flush()

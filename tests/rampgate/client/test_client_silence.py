@@ -135,6 +135,8 @@ def test_a_server_that_is_stopped_and_goes_on(server: FlagServer, key: str) -> N
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+# It may die between a connection's birth and the moment when somebody would close it.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_a_feed_thread_that_was_killed_hides_nothing(server: FlagServer, key: str) -> None:
     with following(server.url, key) as client:
         [feed] = [thread for thread in client._contact._threads if thread.name == "rampgate-feed"]  # type: ignore[union-attr]
@@ -150,11 +152,13 @@ import sys, time
 from rampgate import FlagClient
 client = FlagClient(sys.argv[1], sys.argv[2])
 assert client.ready(20)
-while client.string("shop", "", "user-0") != "green": time.sleep(0.01)
+def green():
+    return sum(client.string("shop", "", f"user-{number}") == "green" for number in range(50)) > 45
+while not green(): time.sleep(0.01)
 print("green", flush=True)
 sys.stdin.readline()
 print(client.details("shop", "", "user-0").reason, flush=True)
-while client.string("shop", "", "user-0") != "green": time.sleep(0.01)
+while not green(): time.sleep(0.01)
 print("green again", flush=True)
 """
 
