@@ -120,11 +120,11 @@ class Inputs:
         given = {name: _given(environ, name) for name in INPUTS}
         inputs = cls(
             config=_config(given["config"], found),
-            flag_server_url=_server_url(given["flag-server-url"], found),
-            flag_server_key=Secret(_key(given["flag-server-key"], found)),
+            flag_server_url=server_url("flag-server-url", given["flag-server-url"], found),
+            flag_server_key=Secret(one_line("flag-server-key", given["flag-server-key"], found)),
             version=_named("version", given["version"], _VERSION, found),
             environment=_named("environment", given["environment"], _ENVIRONMENT, found),
-            github_token=Secret(_one_line("github-token", given["github-token"], found)),
+            github_token=Secret(one_line("github-token", given["github-token"], found)),
             mode=_word("mode", given["mode"], Mode, Mode.AUTO, found),
             on_cancel=_word("on-cancel", given["on-cancel"], OnCancel, OnCancel.REVERT, found),
             fail_on_revert=_boolean("fail-on-revert", given["fail-on-revert"], found),
@@ -249,7 +249,8 @@ def _config(value: str, found: list[Problem]) -> Path:
     return path
 
 
-def _server_url(value: str, found: list[Problem]) -> str | None:
+def server_url(name: str, value: str, found: list[Problem]) -> str | None:
+    """The address of a flag server, to which a key may be sent; ``None`` where there is none, or a problem with it."""
     if not value:
         return None
     allowed = "an address such as https://flags.example.com, without user, query or fragment; http only on this machine"
@@ -257,13 +258,13 @@ def _server_url(value: str, found: list[Problem]) -> str | None:
         parts = urlsplit(value)
         host, _port = parts.hostname, parts.port
     except ValueError:
-        found.append(Problem("flag-server-url", "what was given", allowed))
+        found.append(Problem(name, "what was given", allowed))
         return None
     plain = parts.scheme == "http" and host is not None and _is_loopback(host)
     tidy = not (parts.username or parts.password or parts.query or parts.fragment) and value.isprintable()
     if not host or not tidy or " " in value or not (parts.scheme == "https" or plain):
         # Addresses with a password in them must not reach the log.
-        found.append(Problem("flag-server-url", f"{parts.scheme or 'no scheme'}://{host or ''}", allowed))
+        found.append(Problem(name, f"{parts.scheme or 'no scheme'}://{host or ''}", allowed))
         return None
     return value.rstrip("/")
 
@@ -277,11 +278,8 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _key(value: str, found: list[Problem]) -> str:
-    return _one_line("flag-server-key", value, found)
-
-
-def _one_line(name: str, value: str, found: list[Problem]) -> str:
+def one_line(name: str, value: str, found: list[Problem]) -> str:
+    """A secret that fits into a header; what it is stays out of the problem."""
     if value and not (value.isascii() and value.isprintable() and " " not in value):
         found.append(Problem(name, "***", "one line of letters, digits and signs"))
     return value

@@ -10,9 +10,12 @@ import click
 
 from gate.errors import InputError, RampgateError
 from gate.flagserver_api import FlagServer
+from gate.inputs import one_line, server_url
 from rampgate.problem import Problem
 
 P = ParamSpec("P")
+
+_NEEDED = {"RAMPGATE_URL": "the flag server's address", "RAMPGATE_KEY": "an operator key for it"}
 
 
 def spoken(command: Callable[P, None]) -> Callable[P, None]:
@@ -38,13 +41,12 @@ def flag_server() -> FlagServer:
     """The flag server that the environment names.
 
     Raises:
-        InputError: `RAMPGATE_URL` or `RAMPGATE_KEY` is not set.
+        InputError: `RAMPGATE_URL` or `RAMPGATE_KEY` is not set, or the address is not one that a key may be sent to.
     """
-    missing = [
-        Problem(name, "nothing", text)
-        for name, text in (("RAMPGATE_URL", "the flag server's address"), ("RAMPGATE_KEY", "an operator key for it"))
-        if not os.environ.get(name)
-    ]
-    if missing:
-        raise InputError(tuple(missing))
-    return FlagServer(os.environ["RAMPGATE_URL"], os.environ["RAMPGATE_KEY"])
+    given = {name: os.environ.get(name, "").strip() for name in _NEEDED}
+    problems = [Problem(name, "nothing", text) for name, text in _NEEDED.items() if not given[name]]
+    url = server_url("RAMPGATE_URL", given["RAMPGATE_URL"], problems)
+    key = one_line("RAMPGATE_KEY", given["RAMPGATE_KEY"], problems)
+    if url is None or problems:
+        raise InputError(tuple(problems))
+    return FlagServer(url, key)

@@ -80,6 +80,10 @@ def _page(
     return "\n\n".join(part for part in (head, _history(entries, now, room)) if part)
 
 
+_BACK = {Phase.REVERTING: "is taken back", Phase.REVERTED: "was taken back", Phase.FAILED: "never got to users"}
+"""How a first deploy fails: there is nothing to go back to."""
+
+
 def headline(rollout: Rollout, now: float) -> str:
     """Where it stands, in one line of Markdown."""
     share = _share_words(rollout, now)
@@ -98,6 +102,8 @@ def headline(rollout: Rollout, now: float) -> str:
         Phase.SUPERSEDED: ("⚫", f"{version} made way for a newer rollout"),
         Phase.FAILED: ("🔴", f"{version} never got to users, who are on {stable}"),
     }[rollout.state.phase]
+    if not rollout.state.baseline and rollout.state.phase in _BACK:
+        words = f"{version} {_BACK[rollout.state.phase]}, and there is no version before it: nothing serves users"
     if rollout.state.phase is Phase.COMPLETING and rollout.state.retirement_begun:
         words = f"everybody is on {version}, and {stable} is being retired"
     return f"{sign} {plain(rollout.plan.environment, 60)}: {words}"

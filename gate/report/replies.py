@@ -18,7 +18,10 @@ def obeyed(answer: Answer) -> str:
     if answer.refusal is not None:
         return " ".join([f"{where}: nothing was done.", *_sentence(answer.refusal.text), _now(rollout)])
     why = _sentence(" ".join(one.text for one in answer.because))
-    return " ".join([f"{where}: {_DONE[answer.verb]}.", *why, _now(rollout)])
+    done = _DONE[answer.verb]
+    if answer.verb is Verb.REVERT and not rollout.state.baseline:
+        done = "it is taken back; there is no version before it"
+    return " ".join([f"{where}: {done}.", *why, _now(rollout)])
 
 
 def _sentence(text: str) -> list[str]:

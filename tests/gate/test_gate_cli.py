@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from gate.cli import main
@@ -33,3 +34,26 @@ def test_the_schema_is_printed() -> None:
     ran = CliRunner().invoke(main, ["config-schema"])
     assert ran.exit_code == 0
     assert '"title": ".github/rampgate.yml"' in ran.output
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({}, ["RAMPGATE_URL: nothing", "RAMPGATE_KEY: nothing"]),
+        (
+            {"RAMPGATE_URL": "http://flags.example.com", "RAMPGATE_KEY": "rg_k"},
+            ["RAMPGATE_URL: http://flags.example.com"],
+        ),
+        (
+            {"RAMPGATE_URL": "https://u:secret@h", "RAMPGATE_KEY": "se cret"},
+            ["RAMPGATE_URL: https://h", "RAMPGATE_KEY:"],
+        ),
+    ],
+)
+def test_a_key_is_only_sent_where_nobody_can_read_it_on_the_way(environ: dict[str, str], told: list[str]) -> None:
+    ran = CliRunner().invoke(main, ["status"], env={"RAMPGATE_URL": None, "RAMPGATE_KEY": None, **environ})
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    for line in told:
+        assert line in ran.stderr
+    assert "secret" not in ran.stderr.replace("{{ secrets", "")
+    assert "se cret" not in ran.stderr

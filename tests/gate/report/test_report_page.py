@@ -138,6 +138,16 @@ def test_every_phase_has_a_decision_and_a_headline() -> None:
         assert "production: " in rendered(story)
 
 
+@pytest.mark.parametrize("phase", [Phase.REVERTING, Phase.REVERTED, Phase.FAILED])
+def test_a_first_deploy_that_fails_sends_nobody_back_to_a_version_that_never_was(phase: Phase) -> None:
+    story = Story(baseline=False)
+    story.state = replace(story.state, phase=phase)
+    told = rendered(story)
+    assert "there is no version before it: nothing serves users" in told
+    assert "the stable version" not in told
+    assert "back on" not in told
+
+
 def test_the_result_is_ascii_json_below_64_kib() -> None:
     story = ramping()
     rollout = replace(story.rollout(), version="vé" * 100)
