@@ -14,6 +14,7 @@ from flagserver.errors import FlagServerError
 from flagserver.logs import request_id
 from flagserver.services import Services
 from flagserver.table import Found, Table
+from flagserver.views.cors import shared
 from flagserver.views.route import Call, Reply, Route, Served, admit, answer, presented
 
 TRUSTED_FOR = 1.0
@@ -39,7 +40,7 @@ class AtOnce:
         self._services = services
         self._table = table
         self._found: dict[tuple[bytes, bytes], Found | None] = {}
-        self._admitted: dict[tuple[str, str | None, bytes], Caller] = {}
+        self._admitted: dict[tuple[str, str | None, str | None, bytes], Caller] = {}
         self._until = 0.0
         self._keys = -1
 
@@ -61,7 +62,7 @@ class AtOnce:
         asked = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {}
         call = Call(params=params, query=asked, headers=headers, body=request.body, caller=caller)
         name_of = request_id(headers.get("x-request-id"))
-        reply = answer(self._services, route, call)
+        reply = shared(self._services, route, headers, answer(self._services, route, call))
         self._services.meters.answered(route.method, route.path, reply.status)
         return reply, name_of
 
@@ -77,14 +78,13 @@ class AtOnce:
         return found
 
     def _admit(self, route: Route, headers: Mapping[str, str], params: Mapping[str, str]) -> Caller | None:
-        if "origin" in headers:
-            return None
         now, keys = time.monotonic(), self._services.keyring.version
         if now >= self._until or keys != self._keys or len(self._admitted) >= _MOST:
             self._admitted.clear()
             self._until, self._keys = now + TRUSTED_FOR, keys
         # Never by the key itself: nothing that lives on holds one.
-        name = (route.path, params.get("environment"), sha256(presented(headers).encode("latin-1")).digest())
+        key = sha256(presented(headers).encode("latin-1")).digest()
+        name = (route.path, params.get("environment"), headers.get("origin"), key)
         caller = self._admitted.get(name)
         if caller is None:
             try:

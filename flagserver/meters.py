@@ -40,6 +40,10 @@ class Meters:
         self.registry = CollectorRegistry()
         self.evaluations = Tally("rampgate_evaluations", "Evaluations over HTTP.", ("environment", "flag", "variant"))
         self.requests = Tally("rampgate_http_requests", "Answers, by route and status.", ("method", "route", "status"))
+        self.edge = Tally(
+            "rampgate_edge_decisions", "Decisions for proxies.", ("environment", "flag", "variant", "reason")
+        )
+        self.registry.register(self.edge)
         self.registry.register(self.evaluations)
         self.registry.register(self.requests)
         self.batches = Counter(

@@ -53,7 +53,9 @@ class Held:
 class Published:
     """One environment's snapshot. It holds until ``valid_until``, when a deadline passes that narrows a share.
 
-    ``changed`` says what differs from the snapshot before it, whose version is ``previous``.
+    ``changed`` says what differs from the snapshot before it, whose version is ``previous``. ``by_time``: a flag may
+    ask for the time. ``kept`` is for those who answer from it: what they made of a flag, for as long as neither the
+    flag nor its rollout changes.
     """
 
     environment: str
@@ -65,9 +67,11 @@ class Published:
     heartbeat: float
     valid_until: float
     cut_off: bool
+    by_time: bool = False
     previous: str = ""
     changed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
+    kept: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
     _compiled: dict[str, CompiledFlag] = field(default_factory=dict, repr=False, compare=False)
 
     def compiled(self, key: str) -> CompiledFlag | None:
@@ -95,26 +99,32 @@ def publish(held: Held, now: float, *, cut_off: bool = False, before: Published 
     said = {"environment": held.environment, "bucketing": BUCKETING, "flags": flags, "rollouts": rollouts}
     version = blake2b(encode(said), digest_size=12).hexdigest()
     later = [due.at for record in ramping.values() for due in record.state.deadlines.values() if due.at > now]
-    kept = (
-        {}
-        if before is None
-        else {key: one for key, one in before._compiled.items() if before.flags[key] == flags.get(key)}
-    )
     old: Mapping[str, Mapping[str, Any]] = {} if before is None else before.flags
+    changed = {key: flag for key, flag in flags.items() if old.get(key) != flag}
+    compiled: dict[str, CompiledFlag] = {}
+    kept: dict[str, object] = {}
+    if before is not None:
+        same = flags.keys() - changed.keys()
+        compiled = {key: one for key, one in before._compiled.copy().items() if key in same}
+        as_before = {key for key in same if before.rollouts.get(key) == rollouts.get(key)}
+        kept = {key: one for key, one in before.kept.copy().items() if key in as_before}
+    body = encode({"version": version, **said})
     return Published(
         environment=held.environment,
         version=version,
         revision=held.revision,
         flags=flags,
         rollouts=rollouts,
-        body=encode({"version": version, **said}),
+        body=body,
+        by_time=b"$flagd" in body,
         heartbeat=min([HEARTBEAT, *(entry["heartbeat"] for entry in rollouts.values())]),
         valid_until=min(later, default=FOREVER),
         cut_off=cut_off,
         previous=before.version if before else "",
-        changed={key: flag for key, flag in flags.items() if old.get(key) != flag},
+        changed=changed,
         removed=tuple(key for key in old if key not in flags),
-        _compiled=kept,
+        kept=kept,
+        _compiled=compiled,
     )
 
 

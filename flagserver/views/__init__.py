@@ -1,12 +1,13 @@
 """What the server answers: one table of routes, each a plain function from a call to a reply."""
 
-from flagserver.views import audit, cors, flags, health, keys, ofrep, openapi, rollouts, snapshot, telemetry
+from flagserver.views import audit, cors, edge, flags, health, keys, ofrep, openapi, rollouts, snapshot, telemetry
 from flagserver.views.route import Route
 
 _OTHERS: tuple[Route, ...] = (
     *health.ROUTES,
     *snapshot.ROUTES,
     *ofrep.ROUTES,
+    *edge.ROUTES,
     *telemetry.ROUTES,
     *rollouts.ROUTES,
     *flags.ROUTES,

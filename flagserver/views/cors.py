@@ -24,7 +24,7 @@ _VARY = ("Vary", "Origin")
 def shared(services: Services, route: Route, headers: Mapping[str, str], reply: Reply) -> Reply:
     """The reply, readable by a page of an origin that is allowed; any other page's browser withholds it."""
     origin = headers.get("origin")
-    if origin is None or route.role is not Role.CLIENT:
+    if origin is None or not _for_pages(route):
         return reply
     if not services.keyring.allows_origin(origin):
         return replace(reply, headers=(*reply.headers, _VARY))
@@ -33,7 +33,7 @@ def shared(services: Services, route: Route, headers: Mapping[str, str], reply: 
 
 def preflights(routes: tuple[Route, ...]) -> tuple[Route, ...]:
     """What a browser asks before it calls these routes with a key."""
-    paths = dict.fromkeys(one.path for one in routes if one.role is Role.CLIENT)
+    paths = dict.fromkeys(one.path for one in routes if _for_pages(one))
     return tuple(
         Route(
             method="OPTIONS", path=path, role=None, answer=_preflight, served=Served.LOOP, status=204, refuses=(403,),
@@ -41,6 +41,10 @@ def preflights(routes: tuple[Route, ...]) -> tuple[Route, ...]:
         )
         for path in paths
     )  # fmt: skip
+
+
+def _for_pages(route: Route) -> bool:
+    return route.role is Role.CLIENT and not route.proxied
 
 
 def _preflight(services: Services, call: Call) -> Reply:

@@ -3,7 +3,6 @@
 Existing providers turn an answer without `variant` or `reason`, or an error without `errorDetails`, into GENERAL.
 """
 
-from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -12,9 +11,9 @@ from flagserver.errors import InvalidError
 from flagserver.publish import Published
 from flagserver.services import Services
 from flagserver.views.route import Call, Reply, Route, Served, json_reply
+from flagserver.views.said import say
 from flagserver.views.snapshot import matches
 from flagserver.wire import decode, encode
-from rampgate.evaluation import Reason, Resolution
 
 
 class _ContextError(Exception):
@@ -37,8 +36,8 @@ def _single(services: Services, call: Call) -> Reply:
     if key not in published.flags:
         text = f"There is no flag {key[:200]} in {environment}."
         return json_reply({"key": key, "errorCode": "FLAG_NOT_FOUND", "errorDetails": text}, 404)
-    status, document = _evaluated(services, published, key, context)
-    return json_reply(document, status)
+    said = say(services, published, key, context)
+    return Reply(said.status, said.body)
 
 
 def _bulk(services: Services, call: Call) -> Reply:
@@ -48,12 +47,24 @@ def _bulk(services: Services, call: Call) -> Reply:
         return json_reply({"errorCode": error.code, "errorDetails": error.details}, 400)
     published = services.live.current(call.environment())
     # Over the context, too: the same configuration gives another user another answer.
-    etag = f'"{published.version}-{blake2b(encode(_sorted(context)), digest_size=8).hexdigest()}"'
+    etag = f'"{published.version}{_moment(services, published)}-{_digest(context)}"'
     headers = (("ETag", etag),)
     if matches(call.headers.get("if-none-match"), etag):
         return Reply(304, b"", headers)
-    answers = [_evaluated(services, published, key, context)[1] for key in published.flags]
-    return Reply(200, encode({"flags": answers, "metadata": {"version": published.version}}), headers)
+    answers = b",".join([say(services, published, key, context).body for key in published.flags])
+    body = b'{"flags":[%s],"metadata":{"version":"%s"}}' % (answers, published.version.encode())
+    return Reply(200, body, headers)
+
+
+def _moment(services: Services, published: Published) -> str:
+    """What changes answers while the configuration stays: rollouts that are stale, and rules that look at the clock."""
+    age = services.live.age()
+    stale = sum(age > one["staleAfter"] for one in published.rollouts.values())
+    return (f"-{stale}" if stale else "") + (f"-{int(services.store.now())}" if published.by_time else "")
+
+
+def _digest(context: dict[str, Any]) -> str:
+    return blake2b(encode(_sorted(context)), digest_size=8).hexdigest()
 
 
 def _context(body: bytes) -> dict[str, Any]:
@@ -70,34 +81,6 @@ def _context(body: bytes) -> dict[str, Any]:
     if not isinstance(key, str):
         raise _ContextError("INVALID_CONTEXT", "`targetingKey` must be text.")
     return context
-
-
-def _evaluated(
-    services: Services, published: Published, key: str, context: Mapping[str, Any]
-) -> tuple[int, dict[str, Any]]:
-    flag = published.compiled(key)
-    if flag is None:
-        text = "The flag's document is not sound."
-        return 400, {"key": key, "errorCode": "PARSE_ERROR", "errorDetails": text}
-    resolution = flag.evaluate(context, services.store.now())
-    services.meters.evaluated(published.environment, key, resolution.variant or "")
-    if resolution.error_code is not None:
-        code = resolution.error_code.value
-        details = resolution.error_message or "The flag could not be evaluated."
-        return 400, {"key": key, "errorCode": code, "errorDetails": details, "metadata": dict(resolution.metadata)}
-    return 200, _success(key, resolution)
-
-
-def _success(key: str, resolution: Resolution) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "key": key,
-        "reason": resolution.reason.value,
-        "variant": resolution.variant,
-        "metadata": dict(resolution.metadata),
-    }
-    if resolution.variant is not None and resolution.reason is not Reason.DISABLED:
-        document["value"] = resolution.value
-    return document
 
 
 def _sorted(value: Any) -> Any:

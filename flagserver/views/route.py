@@ -125,9 +125,9 @@ class Route:
     """One method of one path. ``role`` is the least that may call it; ``None``: anybody.
 
     ``lines``: the list that it gives can be had as JSON lines. ``sessions``: a job's session may call it, and the
-    answer holds it to its grant; without that, sessions may only read what the role `sdk` may. ``status`` is what a
-    success has, ``made`` other successes, ``refuses`` refusals of its own; ``gives`` is the answer's type, or its
-    JSON schema.
+    answer holds it to its grant; without that, sessions may only read what the role `sdk` may. ``proxied``: a proxy
+    calls it with a visitor's headers, whose origin is not the caller's. ``status`` is what a success has, ``made``
+    other successes, ``refuses`` refusals of its own; ``gives`` is the answer's type, or its JSON schema.
     """
 
     method: str
@@ -144,6 +144,7 @@ class Route:
     refuses: tuple[int, ...] = ()
     made: Mapping[int, str] = field(default_factory=dict)
     sessions: bool = False
+    proxied: bool = False
 
 
 ANYBODY = Caller(name="anybody", role=Role.SDK, environment=None)
@@ -167,7 +168,8 @@ def admit(services: Services, route: Route, headers: Mapping[str, str], params: 
     environment = params.get("environment")
     if environment is not None and caller.environment not in (None, environment):
         raise NotAllowedError(f"The key belongs to {caller.environment}, not to {environment}.", code="environment")
-    if caller.role is Role.CLIENT and headers.get("origin", "") not in ("", *caller.origins):
+    foreign = not route.proxied and headers.get("origin", "") not in ("", *caller.origins)
+    if caller.role is Role.CLIENT and foreign:
         text = f"This key may not be used from pages of {headers['origin'][:200]}."
         raise NotAllowedError(text, code="origin")
     if caller.grant is not None and not (route.sessions or _is_reading(route)):
@@ -203,9 +205,15 @@ def admit_fresh(services: Services, route: Route, headers: Mapping[str, str], pa
 
 
 def presented(headers: Mapping[str, str]) -> str:
-    """The key that a request carries; empty: none."""
+    """The key that a request carries; empty: none.
+
+    ``X-API-Key`` counts first: a proxy that asks for a visitor passes that visitor's own ``Authorization`` on.
+    """
+    given = headers.get("x-api-key")
+    if given is not None:
+        return given
     scheme, _, key = headers.get("authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+    return key.strip() if scheme.lower() == "bearer" else ""
 
 
 def answer(services: Services, route: Route, call: Call) -> Reply:
