@@ -1,6 +1,19 @@
 """What the server answers: one table of routes, each a plain function from a call to a reply."""
 
-from flagserver.views import audit, cors, edge, flags, health, keys, ofrep, openapi, rollouts, snapshot, telemetry
+from flagserver.views import (
+    audit,
+    cors,
+    edge,
+    flagd,
+    flags,
+    health,
+    keys,
+    ofrep,
+    openapi,
+    rollouts,
+    snapshot,
+    telemetry,
+)
 from flagserver.views.route import Route
 
 _OTHERS: tuple[Route, ...] = (
@@ -8,6 +21,7 @@ _OTHERS: tuple[Route, ...] = (
     *snapshot.ROUTES,
     *ofrep.ROUTES,
     *edge.ROUTES,
+    *flagd.ROUTES,
     *telemetry.ROUTES,
     *rollouts.ROUTES,
     *flags.ROUTES,

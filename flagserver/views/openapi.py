@@ -1,5 +1,6 @@
 """The OpenAPI description, made from the table of routes, so that it says what the code does."""
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -118,9 +119,8 @@ def _operation(route: Route, refs: Mapping[tuple[str, Any], Any]) -> Mapping[str
 
 
 def _parameters(route: Route) -> Iterator[Mapping[str, Any]]:
-    for part in route.path.split("/"):
-        if part.startswith("{"):
-            yield {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    for name in re.findall(r"{(\w+)}", route.path):
+        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
     for name in route.query:
         schema = QUERY.get(name, {"type": "string"})
         yield {"name": name, "in": "query", "required": False, "schema": schema}
