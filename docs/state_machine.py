@@ -31,7 +31,7 @@ from rampgate.machine.events import (
     Unlocked,
     Verified,
 )
-from rampgate.machine.state import NOT_RESUMABLE, ActionKind, Deadline, Lock, Order, Phase, Reason, Refused
+from rampgate.machine.state import NOT_RESUMABLE, ActionKind, Deadline, Lock, Order, Phase, Reason, Refused, running
 from rampgate.plan import (
     WHOLE,
     Budget,
@@ -57,13 +57,16 @@ RULES = """\
    a lapse and a widening policy have both passed, nothing widens.
 4. **Three things widen**: a healthy verdict on this step, revision and attempt; a named person; a policy that the plan
    names, recorded as such. A silent source, missing traffic, a lost gate, a pause and a hold never do.
-5. **A lock stops all three**, and stops no revert.
+5. **A lock stops all three**, and stops no revert. While it holds, the clocks of going on stand still, since nobody
+   could obey them: those of the step, of a confirmation and of too little data. Those of silence run on: the lease,
+   missing traffic, a silent source, a pause, a hold. Judging goes on, and a new rollout waits dark.
 6. **A revert is accepted in every phase before the retirement begins**, with a stale revision, a lock or a dead gate.
    The users' share changes in the same transaction; hooks come after.
 7. **The canary stays up for `staleAfter` after a revert**, since clients that are cut off follow within that time.
 8. **Until the retirement begins the old version is warm**; from then on everything completes forward, and the way
    back is a new rollout.
-9. **A step ends by its own time-out**, however often it was held and resumed. Only a person's pause adds to it.
+9. **A step ends by its own time-out**, however often it was held and resumed. Only a person's pause and a lock add
+   to it.
 10. **A person's pause needs a person**; a hold by policy ends when evidence is back, unless an answer was what was
     missing; a hold for a lost gate ends when a gate attaches.
 11. **Numbers keep hands apart.** Every lease has a higher fence than all before it; reports with an older one are
@@ -77,7 +80,6 @@ RULES = """\
 15. **A first deploy** has nothing to be compared with: it goes to everybody, or asks first if the plan says so.
 """
 
-_LOCK = Lock(reason="incident", by="@ann")
 _ORDERS = {
     Order.ADVANCE: "/promote",
     Order.COMPLETE: "/promote full",
@@ -157,7 +159,7 @@ def _follow(found: Found, plan: RolloutPlan, state: State, said: tuple[str, Even
         found.refusals[(transition.refusal.refused, label)].add(state.phase)
         return None
     if isinstance(event, DeadlinePassed):
-        found.deadlines[(event.what, state.deadlines[event.what].then, state.phase)].add(after.phase)
+        found.deadlines[(event.what, running(state)[event.what].then, state.phase)].add(after.phase)
     if after.phase is not state.phase or after.step > state.step:
         found.moves[(state.phase, after.phase)].add(label)
     if share(plan, after) > share(plan, state) and after.widened_by is not None:
@@ -180,11 +182,11 @@ def _known_by(state: State) -> Hashable:
 
 def events(plan: RolloutPlan, state: State, now: float) -> Iterator[tuple[str, Event, float]]:
     """Every event that could come now, in the words of the page, with its moment."""
-    for what, due in state.deadlines.items():
+    for what, due in running(state).items():
         yield f"{what} passes", DeadlinePassed(what=what), max(now, due.at)
     fence = state.lease.fence if state.lease else state.fence
     with_locks = plan.strategy is Strategy.BLUE_GREEN or state.step == 0
-    yield from ((label, event, now) for label, event in _said(state, fence, with_locks=with_locks))
+    yield from ((label, event, now) for label, event in _said(state, fence, now, with_locks=with_locks))
     yield from ((label, event, now) for label, event in _judged(plan, state, fence))
     yield from ((label, event, now) for label, event in _reported(state, fence))
     if state.phase is Phase.COMPLETING and not state.retirement_begun:
@@ -192,7 +194,7 @@ def events(plan: RolloutPlan, state: State, now: float) -> Iterator[tuple[str, E
         yield "retirement begun too early", RetirementBegun(fence=fence), min(late, max(now, late))
 
 
-def _said(state: State, fence: int, *, with_locks: bool) -> Iterator[tuple[str, Event]]:
+def _said(state: State, fence: int, now: float, *, with_locks: bool) -> Iterator[tuple[str, Event]]:
     for order, label in _ORDERS.items():
         yield label, Told(order=order, by="@ann")
         if order is not Order.REVERT:
@@ -205,7 +207,7 @@ def _said(state: State, fence: int, *, with_locks: bool) -> Iterator[tuple[str, 
     yield "superseded", Superseded(by="a newer rollout")
     yield "retirement begun", RetirementBegun(fence=fence)
     if with_locks:
-        yield "lock", Locked(lock=_LOCK)
+        yield "lock", Locked(lock=Lock(reason="incident", by="@ann", until=now + 1e6))
         yield "unlock", Unlocked(by="@ann")
     yield "cancelled job with an old fence", Cancelled(fence=fence - 1)
 

@@ -18,7 +18,7 @@ from rampgate.bucketing import BUCKETING
 from rampgate.evaluation import CompiledFlag, compile_flag
 from rampgate.flags import read
 from rampgate.machine import handle, share
-from rampgate.machine.state import Deadline
+from rampgate.machine.state import Deadline, running
 from rampgate.plan import WHOLE
 from rampgate.problem import Problem
 
@@ -98,7 +98,7 @@ def publish(held: Held, now: float, *, cut_off: bool = False, before: Published 
     rollouts = {key: entry for key, record in sorted(ramping.items()) if (entry := _entry(record)) is not None}
     said = {"environment": held.environment, "bucketing": BUCKETING, "flags": flags, "rollouts": rollouts}
     version = blake2b(encode(said), digest_size=12).hexdigest()
-    later = [due.at for record in ramping.values() for due in record.state.deadlines.values() if due.at > now]
+    later = [due.at for record in ramping.values() for due in running(record.state).values() if due.at > now]
     old: Mapping[str, Mapping[str, Any]] = {} if before is None else before.flags
     changed = {key: flag for key, flag in flags.items() if old.get(key) != flag}
     compiled: dict[str, CompiledFlag] = {}
@@ -179,7 +179,7 @@ def _share_now(record: RolloutRecord, now: float, *, cut_off: bool) -> int:
     said = share(record.plan, state)
     if said == 0 or state.retirement_begun:
         return said
-    due = [name for name, one in state.deadlines.items() if one.at <= now]
+    due = [name for name, one in running(state).items() if one.at <= now]
     if not due:
         return said
     if cut_off:

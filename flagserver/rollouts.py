@@ -9,12 +9,13 @@ from typing import assert_never
 
 import structlog
 
-from flagserver import chronicle, hub
+from flagserver import chronicle, freeze, hub
 from flagserver.admission import Found, Resume, Same, Start, admit
 from flagserver.errors import ConflictError, NotAllowedError, NotFoundError, StoreGoneError
 from flagserver.live import Live
-from flagserver.store import Store, Tx, flags, rollouts
+from flagserver.store import Store, Tx, flags, locks, rollouts
 from flagserver.store.flags import FlagRecord, Kind
+from flagserver.store.locks import LockRecord
 from flagserver.store.rollouts import RolloutRecord, Wanted
 from rampgate.machine import begin, handle, next_deadline
 from rampgate.machine.events import (
@@ -49,6 +50,7 @@ class Rollouts:
         self._store = store
         self._live = live
         self._hub = listeners
+        self._heeded: tuple[LockRecord, ...] | None = None
 
     def create(self, new: NewRollout, actor: str) -> tuple[Rollout, bool]:
         """Create the rollout that is asked for, or find or resume the one that serves instead.
@@ -139,6 +141,7 @@ class Rollouts:
         Raises:
             StoreGoneError: the database cannot be used.
         """
+        self.heed_locks(CLOCK)
         with self._store.read() as tx:
             due = rollouts.due(tx, self._store.now())
             following = rollouts.next_due(tx)
@@ -150,9 +153,30 @@ class Rollouts:
         with self._store.read() as tx:
             return rollouts.next_due(tx)
 
-    def _settled(self, rollout_id: str) -> bool:
+    def heed_locks(self, by: str) -> None:
+        """Tell the unfinished rollouts of locks that have begun, changed or gone since this was last looked at.
+
+        Nothing widens meanwhile: every event is preceded by what its rollout has not heard of its locks.
+
+        Args:
+            by: whose doing it is.
+
+        Raises:
+            StoreGoneError: the database cannot be used.
+        """
+        now = self._store.now()
+        with self._store.read() as tx:
+            held = tuple(one for one in locks.that_last(tx, now) if one.holds(now))
+            if held == self._heeded:
+                return
+            unfinished = rollouts.all_unfinished(tx)
+        for record in unfinished:
+            self._settled(record.id, by)
+        self._heeded = held
+
+    def _settled(self, rollout_id: str, locker: str = CLOCK) -> bool:
         try:
-            self._settle_one(rollout_id)
+            self._settle_one(rollout_id, locker)
         except StoreGoneError:
             raise
         except Exception:
@@ -161,11 +185,11 @@ class Rollouts:
             return False
         return True
 
-    def _settle_one(self, rollout_id: str) -> RolloutRecord | None:
+    def _settle_one(self, rollout_id: str, locker: str = CLOCK) -> RolloutRecord | None:
         touched: list[str] = []
         with self._store.write() as tx:
             record = self._locked(tx, rollout_id)
-            record, _ = self._advance(tx, record, None, CLOCK, touched)
+            record, _ = self._advance(tx, record, None, CLOCK, touched, locker=locker)
         self._committed(touched)
         return record
 
@@ -213,7 +237,8 @@ class Rollouts:
         flags.save(tx, replace(flag, slots=start.slots))
         fence = rollouts.highest_fence(tx, new.plan.environment, new.plan.flag)
         clear_at = rollouts.clear_at(tx, new.plan.environment, new.plan.flag)
-        event = Created(baseline=new.baseline, by=new.by, fence=fence, not_before=clear_at)
+        lock = freeze.lock_over(tx, new.plan.environment, new.plan.flag, tx.now)
+        event = Created(baseline=new.baseline, by=new.by, fence=fence, not_before=clear_at, lock=lock)
         transition = begin(new.plan, event, tx.now)
         record = RolloutRecord(
             id=rollout_id, key=new.key, plan=new.plan, version=new.version, canary=start.slots.idle,
@@ -222,7 +247,7 @@ class Rollouts:
             run_url=new.run_url, config=new.config, hash_key=secrets.token_hex(16),
         )  # fmt: skip
         rollouts.insert(tx, record)
-        rollouts.append(tx, record, [(event, transition)], actor=actor, clock=CLOCK)
+        rollouts.append(tx, record, [(event, transition)], [actor])
         chronicle.asked(tx, record, actor, "rollout.created", new.override)
         touched.append(rollout_id)
         return record
@@ -268,27 +293,31 @@ class Rollouts:
         actor: str,
         touched: list[str],
         event_id: str | None = None,
+        locker: str = CLOCK,
     ) -> tuple[RolloutRecord, Transition | None]:
-        """Apply what is due and then the event; nothing is written where nothing happened."""
+        """Apply its locks, what is due and then the event; nothing is written where nothing happened."""
         # A database's clock can step back; a rollout's never does.
         now = max(tx.now, record.updated_at)
-        happened = handle(record.plan, record.state, event, now)
+        lock = freeze.lock_over(tx, record.plan.environment, record.plan.flag, now)
+        told = freeze.unheard(record, lock, now, locker)
+        state = told[-1][1].state if told else record.state
+        happened = (*told, *handle(record.plan, state, event, now))
         if not happened:
             return record, None
-        state = record.state
+        state, actors = record.state, []
         refuses = record.refuses_version
         for said, transition in happened:
             self._move_slots(tx, record, said, state, transition)
             who, via = (actor, event_id) if said is event else (CLOCK, None)
+            who = locker if isinstance(said, Locked | Unlocked) else who
+            actors.append(who)
             chronicle.decided(tx, record, state, said, transition, who, via)
             state = transition.state
             refuses = refuses or state.reason in REFUSE_VERSION
         attempt_at = now if state.attempt != record.state.attempt else record.attempt_at
         saved = replace(record, state=state, refuses_version=refuses, updated_at=now, attempt_at=attempt_at)
         rollouts.update(tx, saved)
-        rollouts.append(
-            tx, saved, happened, actor=actor if event is not None else CLOCK, clock=CLOCK, event_id=event_id
-        )
+        rollouts.append(tx, saved, happened, actors, event_id)
         flags.touch(tx, record.plan.environment)
         touched.append(record.id)
         return saved, happened[-1][1]

@@ -8,6 +8,7 @@ from flagserver.deadlines import Steward
 from flagserver.flags import Flags
 from flagserver.hub import Hub
 from flagserver.live import Live
+from flagserver.locks import Locks
 from flagserver.meters import Meters
 from flagserver.rollouts import Rollouts
 from flagserver.settings import Settings
@@ -27,6 +28,7 @@ class Services:
     slow_down: SlowDown
     flags: Flags
     rollouts: Rollouts
+    locks: Locks
     counting: Counting
     steward: Steward
     meters: Meters
@@ -65,6 +67,6 @@ def assemble(settings: Settings, *, clock: Callable[[], float] | None = None) ->
     steward = Steward(store, live, rollouts, listeners, also=(keyring.turn, counting.forget_old))
     return Services(
         settings=settings, store=store, hub=listeners, live=live, keyring=keyring, rollouts=rollouts,
-        flags=Flags(store, live), slow_down=SlowDown(settings.trusted_proxies),
+        flags=Flags(store, live), locks=Locks(store, rollouts), slow_down=SlowDown(settings.trusted_proxies),
         counting=counting, steward=steward, meters=meters,
     )  # fmt: skip

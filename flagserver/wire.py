@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from flagserver.errors import InvalidError
+from rampgate.locks import HeldLock, NewLock
 from rampgate.machine.events import Event
 from rampgate.machine.state import Action, Because, Refusal, State
 from rampgate.plan import RolloutPlan
@@ -51,6 +52,18 @@ class Minutes:
 
 
 MINUTES: TypeAdapter[Minutes] = TypeAdapter(Minutes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locks:
+    """A list of locks."""
+
+    locks: tuple[HeldLock, ...]
+
+
+NEW_LOCK: TypeAdapter[NewLock] = TypeAdapter(NewLock)
+LOCK: TypeAdapter[HeldLock] = TypeAdapter(HeldLock)
+LOCKS: TypeAdapter[Locks] = TypeAdapter(Locks)
 LISTED: TypeAdapter[Listed] = TypeAdapter(Listed)
 HISTORY: TypeAdapter[History] = TypeAdapter(History)
 NEW_ROLLOUT: TypeAdapter[NewRollout] = TypeAdapter(NewRollout)

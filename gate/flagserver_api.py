@@ -17,6 +17,7 @@ from urllib3.util.retry import Retry
 
 from gate.errors import FlagServerRefusedError, FlagServerUnreachableError
 from gate.fetch import CutAdapter, Cutter
+from rampgate.locks import HeldLock, NewLock
 from rampgate.machine.events import Event
 from rampgate.plan import seconds as duration
 from rampgate.problem import Problem
@@ -32,6 +33,9 @@ _POSTED: TypeAdapter[Posted] = TypeAdapter(Posted)
 _TELEMETRY: TypeAdapter[Telemetry] = TypeAdapter(Telemetry)
 _SLOTS: TypeAdapter[Slots | None] = TypeAdapter(Slots | None)
 _ROLLOUTS: TypeAdapter[tuple[Rollout, ...]] = TypeAdapter(tuple[Rollout, ...])
+_NEW_LOCK: TypeAdapter[NewLock] = TypeAdapter(NewLock)
+_LOCK: TypeAdapter[HeldLock] = TypeAdapter(HeldLock)
+_LOCKS: TypeAdapter[tuple[HeldLock, ...]] = TypeAdapter(tuple[HeldLock, ...])
 _MINUTES: TypeAdapter[tuple[Minute, ...]] = TypeAdapter(tuple[Minute, ...])
 _MOMENT: TypeAdapter[float | None] = TypeAdapter(float | None)
 _ENTRIES: TypeAdapter[tuple[Entry, ...]] = TypeAdapter(tuple[Entry, ...])
@@ -116,6 +120,20 @@ class FlagServer:
     def telemetry(self, rollout_id: str) -> Telemetry:
         """What apps counted on each arm since the attempt began."""
         return _read(_TELEMETRY, self._call("GET", f"/v1/rollouts/{quote(rollout_id, safe='')}/telemetry"))
+
+    def lock(self, new: NewLock) -> HeldLock:
+        """Make a lock; the same key gives the same one. Every rollout that it covers has heard of it on return."""
+        return _read(_LOCK, self._call("POST", "/v1/locks", _NEW_LOCK.dump_python(new, mode="json")))
+
+    def locks(self, environment: str | None = None, flag: str | None = None) -> tuple[HeldLock, ...]:
+        """The locks that hold or will: all that the key may see, or those that cover the environment, the flag."""
+        query = {name: value for name, value in (("environment", environment), ("flag", flag)) if value is not None}
+        return _read(_LOCKS, self._call("GET", "/v1/locks", query=query).get("locks"))
+
+    def unlock(self, lock_id: str, *, by: str, reason: str | None = None) -> None:
+        """Lift a lock; every rollout that it covered has heard of it on return."""
+        query = {"by": by} if reason is None else {"by": by, "reason": reason}
+        self._call("DELETE", f"/v1/locks/{quote(lock_id, safe='')}", query=query)
 
     def minutes(self, environment: str, flag: str, *, since: float, until: float | None = None) -> tuple[Minute, ...]:
         """What apps counted of a flag by whole minute and variant, oldest first; moments are the server's seconds."""

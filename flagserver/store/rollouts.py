@@ -100,6 +100,11 @@ def unfinished(tx: Tx, environment: str, flag: str | None = None) -> tuple[Rollo
     return tuple(_record(row) for row in tx.all(statement.order_by(rollouts.c.number.desc())))
 
 
+def all_unfinished(tx: Tx) -> tuple[RolloutRecord, ...]:
+    """Rollouts that have not ended, everywhere."""
+    return tuple(_record(row) for row in tx.all(sa.select(rollouts).where(rollouts.c.active.is_(True))))
+
+
 def left_over(tx: Tx, environment: str, flag: str) -> tuple[RolloutRecord, ...]:
     """Rollouts that have ended with something left to do, whether hands are at work on it or awaited."""
     waits = sa.or_(rollouts.c.needs_hands.is_(True), rollouts.c.next_deadline.is_not(None))
@@ -157,21 +162,19 @@ def append(
     tx: Tx,
     record: RolloutRecord,
     happened: Sequence[tuple[Event, Transition]],
-    *,
-    actor: str,
-    clock: str,
+    actors: Sequence[str],
     event_id: str | None = None,
 ) -> None:
-    """Write history: every event but the last is a deadline's, said by ``clock``; the last one is ``actor``'s."""
+    """Write history: each event with who said it; ``event_id`` is the last one's."""
     last = sa.select(sa.func.coalesce(sa.func.max(rollout_events.c.number), 0))
     number = tx.run(last.where(rollout_events.c.rollout == record.id)).scalar_one()
-    for index, (event, transition) in enumerate(happened, start=1):
+    for index, ((event, transition), actor) in enumerate(zip(happened, actors, strict=True), start=1):
         final = index == len(happened)
         state = transition.state
         tx.run(
             sa.insert(rollout_events).values(
                 rollout=record.id, number=number + index, event_id=event_id if final else None, at=tx.now,
-                actor=actor if final else clock, event=wire.text(wire.EVENT, event), verb=transition.verb.value,
+                actor=actor, event=wire.text(wire.EVENT, event), verb=transition.verb.value,
                 phase=state.phase.value, step=state.step, share=share(record.plan, state), revision=state.revision,
                 attempt=state.attempt, because=wire.text(wire.BECAUSE, transition.because),
                 actions=wire.text(wire.ACTIONS, transition.actions),

@@ -218,7 +218,7 @@ audit = Table(
     Column("after", Text),
     Column("why", Text),
     Column("key", String(40)),
-    Column("request", String(40)),
+    Column("request", String(64)),
     Column("run", Text),
     Column("via", String(200)),
     Column("flag", String(200)),
@@ -229,3 +229,19 @@ audit = Table(
     Index("ix_audit_rollout", "rollout"),
 )
 """Append-only: triggers refuse to change a row, or to delete one above the floor that retention raises."""
+
+locks = Table(
+    "locks",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("key", String(200), unique=True),
+    Column("name", String(100)),
+    Column("environment", String(100)),
+    Column("flag", String(200)),
+    Column("reason", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("since", Float(53), nullable=False),
+    Column("until", Float(53)),
+    Column("created_at", Float(53), nullable=False),
+)
+"""Those that hold or will; ended ones are cleared away, and the audit log has them all."""

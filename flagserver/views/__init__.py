@@ -8,6 +8,7 @@ from flagserver.views import (
     flags,
     health,
     keys,
+    locks,
     ofrep,
     openapi,
     rollouts,
@@ -27,6 +28,7 @@ _OTHERS: tuple[Route, ...] = (
     *flags.ROUTES,
     *keys.ROUTES,
     *audit.ROUTES,
+    *locks.ROUTES,
 )
 
 _ASKED: tuple[Route, ...] = (*_OTHERS, *cors.preflights(_OTHERS))

@@ -36,6 +36,9 @@ LINES = "application/x-ndjson"
 log = structlog.get_logger("flagserver.views")
 
 
+MOST_SAID = 1000
+"""Characters of the longest sentence in a query."""
+
 LAST_MOMENT = 2.0**40
 """The latest moment that can be asked for, in seconds since the epoch: far enough for everybody."""
 
@@ -59,6 +62,27 @@ class Call:
             text = "This key serves every environment: name one with ?environment=, or use a key that belongs to one."
             raise NotAllowedError(text, code="environment_needed")
         return named
+
+    def own(self, environment: str | None) -> None:
+        """Refuse a named environment that is not the key's.
+
+        Raises:
+            NotAllowedError: the key belongs to another one.
+        """
+        if self.caller.environment is not None and environment not in (None, self.caller.environment):
+            text = f"The key belongs to {self.caller.environment}, not to {environment}."
+            raise NotAllowedError(text, code="environment")
+
+    def said(self, name: str) -> str | None:
+        """A sentence or a name from the query; ``None``: not given.
+
+        Raises:
+            InvalidError: it is too long, or would not show.
+        """
+        text = self.query.get(name)
+        if text is None or (0 < len(text) <= MOST_SAID and text.isprintable() and text.strip()):
+            return text
+        raise InvalidError.of(name, repr(text[:80]), f"1 to {MOST_SAID} printable characters", status=400)
 
     def number(self, name: str, default: int, least: int, most: int) -> int:
         """A whole number from the query.

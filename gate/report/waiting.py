@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from gate.report.prose import code, plain
 from rampgate.evidence import Look, VerdictWord
 from rampgate.figures import bake_ends
-from rampgate.machine.state import BUDGET_OF, Deadline, HeldBy, Phase, WidenedBy
+from rampgate.machine.state import BUDGET_OF, Deadline, HeldBy, Phase, WidenedBy, running
 from rampgate.rollout import Rollout
 from rampgate.wording import THEN, clock
 
@@ -60,7 +60,7 @@ def _paused(rollout: Rollout, now: float) -> str:
 
 
 def _until(rollout: Rollout, name: Deadline, now: float) -> str:
-    due = rollout.state.deadlines.get(name)
+    due = running(rollout.state).get(name)
     return f"; if not by {clock(due.at, now)}, {THEN[due.then]}" if due else ""
 
 
@@ -74,8 +74,8 @@ def still_to_say(rollout: Rollout, now: float) -> Iterator[str]:
     state = rollout.state
     if state.lock is not None and state.lock.holds(now) and not state.phase.is_final:
         until = f" until {clock(state.lock.until, now)}" if state.lock.until is not None else ""
-        by = plain(state.lock.by, 60)
-        yield f"**Locked**{until} by {by}: {plain(state.lock.reason)}. Going back is still possible"
+        by, scope = plain(state.lock.by, 60), f" ({plain(state.lock.scope, 300)})" if state.lock.scope else ""
+        yield f"**Locked**{until} by {by}{scope}: {plain(state.lock.reason)}. Going back is still possible"
     if state.widened_by is WidenedBy.POLICY:
         yield "**Widened by the plan's policy**, not by evidence and not by a person"
     if not state.baseline:

@@ -18,6 +18,7 @@ from rampgate.machine.state import (
     Transition,
     Verb,
     WidenedBy,
+    running,
 )
 from rampgate.plan import Confirm, Policy, RolloutPlan, seconds
 
@@ -52,11 +53,13 @@ _TEXTS = {
 
 def passed(plan: RolloutPlan, state: State, what: Deadline, now: float) -> Transition:
     """Apply the policy of a deadline that has passed; one that does not run, or has not passed, changes nothing."""
-    due = state.deadlines.get(what)
+    due = running(state).get(what)
     if due is None:
         return moves.stay(state)
     if now < due.at:
         return moves.refuse(state, Refused.TOO_EARLY, f"The deadline {what} has not passed yet.")
+    if what is Deadline.LOCK:
+        return moves.unlock(plan, state, now, "The lock has ended.")
     state = moves.without_due(state, what)
     because = Because(reason=_REASONS[what], text=_TEXTS[what])
     if what is Deadline.LEASE:

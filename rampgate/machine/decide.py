@@ -55,8 +55,9 @@ from rampgate.plan import Policy, RolloutPlan
 def begin(plan: RolloutPlan, event: Created, now: float) -> Transition:
     """The first state of a rollout: deploying into the idle slot, nobody exposed, no lease given yet."""
     state = State(
-        phase=Phase.DEPLOYING, revision=0, since=now, baseline=event.baseline, lock=event.lock, fence=event.fence
-    )
+        phase=Phase.DEPLOYING, revision=0, since=now, baseline=event.baseline, lock=event.lock, fence=event.fence,
+        locked_at=now if event.lock else None,
+    )  # fmt: skip
     moved = moves.deploy(plan, state, now, Reason.CREATED, f"Asked for by {event.by}.")
     return moves.postponed(moved, event.not_before)
 
@@ -106,7 +107,7 @@ def decide(plan: RolloutPlan, state: State, event: Event, now: float) -> Transit
         case Superseded():
             return _supersede(state, event, now)
         case Locked() | Unlocked():
-            return _lock(state, event)
+            return _lock(plan, state, event, now)
         case Detached() | Cancelled() | RetirementBegun():
             return _by_holder(plan, state, event, now)
         case Deployed() | Verified() | HookProgressed() | CarriedOut() | HookFailed():
@@ -178,16 +179,15 @@ def _relieve(state: State, event: Superseded) -> Transition:
     return moves.stay(moves.finished(freed), Verb.HOLD, because)
 
 
-def _lock(state: State, event: Locked | Unlocked) -> Transition:
+def _lock(plan: RolloutPlan, state: State, event: Locked | Unlocked, now: float) -> Transition:
     if state.phase.is_final:
         return moves.refuse(state, Refused.FINISHED, f"The rollout is {state.phase}.")
-    if isinstance(event, Locked):
-        because = Because(reason=Reason.LOCKED, text=f"Locked by {event.lock.by}: {event.lock.reason}")
-        lock = event.lock
-    else:
-        because = Because(reason=Reason.UNLOCKED, text=f"Unlocked by {event.by}.")
-        lock = None
-    return moves.stay(replace(state, lock=lock, revision=state.revision + 1), Verb.HOLD, because)
+    if isinstance(event, Unlocked):
+        return moves.unlock(plan, state, now, f"Unlocked by {event.by}.")
+    because = Because(reason=Reason.LOCKED, text=f"Locked by {event.lock.by}: {event.lock.reason}")
+    since = state.locked_at if state.lock is not None else now
+    locked = replace(state, lock=event.lock, locked_at=since, revision=state.revision + 1)
+    return moves.stay(locked, Verb.HOLD, because)
 
 
 def _by_holder(

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from rampgate.evidence import ArmName, VerdictWord
 from rampgate.machine.state import (
+    STOPPED_BY_LOCK,
     Action,
     ActionKind,
     Because,
@@ -22,6 +23,7 @@ from rampgate.machine.state import (
     Transition,
     Verb,
     WidenedBy,
+    running,
 )
 from rampgate.plan import (
     WHOLE,
@@ -271,6 +273,21 @@ def resume(plan: RolloutPlan, state: State, now: float, because: Because) -> Tra
     state = changed(state, because.reason, because.text, phase=back_to, since=now, back_to=None, held_by=None)
     # The step's time-out runs on: else holds and resumptions in turn could keep a step for ever.
     return stay(watched(plan, without_due(state, *_OF_THE_PHASE), now), Verb.HOLD, because)
+
+
+def unlock(plan: RolloutPlan, state: State, now: float, text: str) -> Transition:
+    """The clocks that the lock has stopped go on with what was left of them when it began, or when they did."""
+    because = Because(reason=Reason.UNLOCKED, text=text)
+    ended = now if state.lock is None or state.lock.until is None else min(now, state.lock.until)
+    stopped = ended if state.locked_at is None else state.locked_at
+    begun = {Deadline.STEP: state.entered_at, Deadline.CONFIRM: state.since}
+    deadlines = dict(state.deadlines)
+    for name in STOPPED_BY_LOCK & set(deadlines) - set(running(state)):
+        due = deadlines[name]
+        since = begun.get(name, due.at - plan.budgets[VerdictWord.INCONCLUSIVE].seconds)
+        deadlines[name] = replace(due, at=due.at + max(0.0, ended - max(stopped, since)))
+    free = replace(state, lock=None, locked_at=None, deadlines=deadlines, revision=state.revision + 1)
+    return stay(free, Verb.HOLD, because)
 
 
 def ask(state: State, now: float, confirm: Confirm, because: Because) -> Transition:

@@ -4,6 +4,7 @@ Nothing here decides; `decide.py` does. Moments are seconds since the epoch, on 
 events (the flag server's database).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -75,7 +76,11 @@ class Deadline(StrEnum):
     BUDGET_INCONCLUSIVE = "budget.inconclusive"
     BUDGET_NO_TRAFFIC = "budget.no_traffic"
     BUDGET_SOURCE_DOWN = "budget.source_down"
+    LOCK = "lock"
 
+
+STOPPED_BY_LOCK = frozenset({Deadline.STEP, Deadline.CONFIRM, Deadline.BUDGET_INCONCLUSIVE})
+"""The clocks of going on: nobody can go on under a lock, so they stand still. Those of silence never do."""
 
 BUDGET_OF: Mapping[VerdictWord, Deadline] = {
     VerdictWord.INCONCLUSIVE: Deadline.BUDGET_INCONCLUSIVE,
@@ -216,13 +221,18 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """A freeze: until then (``None``: until unlocked) nothing widens. It never stops a revert."""
+    """A freeze: until then (``None``: until unlocked) nothing widens. It never stops a revert.
+
+    ``id`` is the flag server's lock; ``scope`` says in words what it covers.
+    """
 
     __pydantic_config__ = STRICT
 
     reason: str
     by: str
     until: float | None = None
+    id: str | None = None
+    scope: str | None = None
 
     def holds(self, now: float) -> bool:
         return self.until is None or now < self.until
@@ -236,7 +246,8 @@ class State:
     the rollout is resumed with new evidence. ``entered_at`` is when the step began, from which its bake counts.
     ``up``: the canary's slot is known to be up in this attempt; ``baseline``: the stable slot is known to be up.
     ``exposed``: users have been on the canary in this attempt. ``clear_at``: from then on no client of an earlier
-    attempt can still be on it. ``ends_as``: what a revert under way ends in.
+    attempt can still be on it. ``ends_as``: what a revert under way ends in. ``locked_at``: since when a lock has held
+    without a break.
     """
 
     __pydantic_config__ = STRICT
@@ -265,6 +276,7 @@ class State:
     held_by: HeldBy | None = None
     ends_as: Phase | None = None
     lock: Lock | None = None
+    locked_at: float | None = None
     word: VerdictWord | None = None
     no_harm: bool = False
     judged_at: float | None = None
@@ -315,6 +327,17 @@ class Transition:
     refusal: Refusal | None = None
 
 
+def running(state: State) -> Mapping[Deadline, Due]:
+    """The deadlines that run: under a lock its own end, and of the clocks that it stops only those that had passed."""
+    if state.lock is None or state.phase.is_final:
+        return state.deadlines
+    since = state.locked_at if state.locked_at is not None else math.inf
+    runs = {name: due for name, due in state.deadlines.items() if name not in STOPPED_BY_LOCK or due.at <= since}
+    if state.lock.until is not None:
+        runs[Deadline.LOCK] = Due(at=state.lock.until, then=Policy.HOLD)
+    return runs
+
+
 def next_deadline(state: State) -> tuple[Deadline, Due] | None:
     """The deadline that passes first, or ``None`` where none runs."""
-    return min(state.deadlines.items(), key=lambda item: (item[1].at, item[0]), default=None)
+    return min(running(state).items(), key=lambda item: (item[1].at, item[0]), default=None)

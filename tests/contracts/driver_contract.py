@@ -10,8 +10,9 @@ import pytest
 
 from gate.drive import Server
 from rampgate.evidence import Counters, Look, Reading, Verdict, VerdictReason, VerdictWord
+from rampgate.locks import HeldLock, NewLock
 from rampgate.machine.events import Attached, CarriedOut, Deployed, Event, HookProgressed, Judged, Told, Verified
-from rampgate.machine.state import ActionKind, Order, Phase, Reason, Refused
+from rampgate.machine.state import ActionKind, Deadline, Order, Phase, Reason, Refused
 from rampgate.plan import RolloutPlan, Step
 from rampgate.rollout import Answer, Rollout
 
@@ -29,10 +30,17 @@ PATIENT = replace(PLAN, lease=60.0, stale_after=60.0, scale_down_delay=120.0, po
 """For what must not be disturbed by a lapse."""
 
 
+class Lockable(Server, Protocol):
+    """What a driver and whoever locks need of it."""
+
+    def lock(self, new: NewLock) -> HeldLock: ...
+    def unlock(self, lock_id: str, *, by: str, reason: str | None = None) -> None: ...
+
+
 class Host(Protocol):
     """One flag server, with one rollout on it."""
 
-    server: Server
+    server: Lockable
     rollout_id: str
 
     def pass_time(self, seconds: float) -> None:
@@ -209,6 +217,39 @@ class DriverContract:
         assert answer.rollout.state.phase is Phase.REVERTING
         undo = next(action for action in answer.actions if action.kind is ActionKind.UNDO)
         assert undo.not_before >= rollout.now + PATIENT.stale_after
+
+    def test_a_lock_holds_the_share_and_the_clocks_of_going_on_until_it_is_lifted(self, host_of: HostOf) -> None:
+        host = host_of(PATIENT)
+        before = self.at_first_step(host)
+        plan = before.plan
+        held = host.server.lock(
+            NewLock(reason="incident", by="@ann", environment=plan.environment, flag=plan.flag, name="incident")
+        )
+        locked = host.server.rollout(host.rollout_id)
+        assert locked.state.revision > before.state.revision
+        assert locked.state.lock is not None
+        assert (locked.state.lock.id, locked.state.lock.reason, locked.state.lock.by) == (held.id, "incident", "@ann")
+        healthy = host.server.post(host.rollout_id, look(locked), "look under the lock")
+        assert healthy.because[0].reason is Reason.LOCKED
+        promoted = host.server.post(host.rollout_id, Told(order=Order.ADVANCE, by="@bob"), "promote under the lock")
+        assert promoted.refusal is not None
+        assert promoted.refusal.refused is Refused.LOCKED
+        assert promoted.rollout.share == before.share
+
+        host.server.unlock(held.id, by="@ann", reason="it is over")
+
+        free = host.server.rollout(host.rollout_id)
+        assert free.state.lock is None
+        assert free.state.deadlines[Deadline.STEP].at >= before.state.deadlines[Deadline.STEP].at
+        assert host.server.post(host.rollout_id, look(free), "look after it").rollout.share > before.share
+        kinds = [entry.event.type for entry in host.server.entries(host.rollout_id)]
+        assert [kind for kind in kinds if kind in ("locked", "unlocked")] == ["locked", "unlocked"]
+
+    def test_a_lock_stops_no_abort(self, host_of: HostOf) -> None:
+        host = host_of(PATIENT)
+        plan = self.at_first_step(host).plan
+        host.server.lock(NewLock(reason="incident", by="@ann", environment=plan.environment, flag=plan.flag, name="x"))
+        assert host.server.post(host.rollout_id, Told(order=Order.REVERT, by="@ann"), "abort").rollout.share == 0
 
 
 def look(rollout: Rollout, *, revision: int | None = None) -> Judged:

@@ -7,13 +7,12 @@ from itertools import count
 
 import pytest
 
-from gate.drive import Server
 from gate.flagserver_api import FlagServer as Api
 from rampgate.machine.events import Told
 from rampgate.machine.state import Order
 from rampgate.plan import RolloutPlan
 from rampgate.rollout import NewRollout, Rollout, Slot
-from tests.contracts.driver_contract import PATIENT, DriverContract, Host, HostOf
+from tests.contracts.driver_contract import PATIENT, DriverContract, Host, HostOf, Lockable
 from tests.fakes.flag_server import FakeClock, FakeFlagServer
 from tests.flagserver.process import FlagServer
 
@@ -22,7 +21,7 @@ from tests.flagserver.process import FlagServer
 class InMemory:
     """The fake, whose clock moves only when told."""
 
-    server: Server
+    server: Lockable
     clock: FakeClock
     rollout_id: str = "r1"
 
@@ -34,7 +33,7 @@ class InMemory:
 class OverHttp:
     """The real server, its own process; time passes by itself."""
 
-    server: Server
+    server: Lockable
     rollout_id: str
 
     def pass_time(self, seconds: float) -> None:

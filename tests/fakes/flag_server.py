@@ -6,9 +6,10 @@ It keeps the contract of the real one for what a driver needs; tests/contracts h
 from dataclasses import dataclass, field, replace
 
 from rampgate.evidence import Counters
+from rampgate.locks import HeldLock, NewLock
 from rampgate.machine import begin, handle, next_deadline, share
-from rampgate.machine.events import Created, Event, Resumed
-from rampgate.machine.state import Verb
+from rampgate.machine.events import Created, Event, Locked, Resumed, Unlocked
+from rampgate.machine.state import Lock, Verb
 from rampgate.plan import RolloutPlan
 from rampgate.rollout import Answer, Entry, Rollout, Slot, Telemetry
 
@@ -95,6 +96,19 @@ class FakeFlagServer:
             stable=self.counted.get("stable", none),
             canary=self.counted.get("canary", none),
         )
+
+    def lock(self, new: NewLock) -> HeldLock:
+        held = HeldLock(
+            id="lk_1", reason=new.reason, by=new.by, scope=self.plan.environment, holds=True, since=self.clock.now,
+            until=new.until, created_at=self.clock.now, environment=new.environment, name=new.name,
+        )  # fmt: skip
+        lock = Lock(reason=held.reason, by=held.by, until=held.until, id=held.id, scope=held.scope)
+        self._apply(Locked(lock=lock), new.by)
+        return held
+
+    def unlock(self, lock_id: str, *, by: str, reason: str | None = None) -> None:
+        assert (lock_id, reason) != ("", "")
+        self._apply(Unlocked(by=by), by)
 
     def resume(self) -> None:
         """What asking for the same release again does to a rollout that may be resumed."""

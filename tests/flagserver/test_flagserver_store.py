@@ -1,6 +1,7 @@
 """The store's contract, on SQLite and on a real PostgreSQL."""
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -214,6 +215,10 @@ def test_rollouts_are_found_by_what_is_asked_newest_first(store: Store) -> None:
         assert ids(needs_hands=True) == ["ro_9"]
 
 
+def actors(happened: Sequence[object]) -> list[str]:
+    return [*["clock"] * (len(happened) - 1), "ada"]
+
+
 def test_the_history_keeps_every_event_and_the_first_answer(store: Store) -> None:
     with store.write() as tx:
         flags.save(tx, flag())
@@ -221,7 +226,7 @@ def test_the_history_keeps_every_event_and_the_first_answer(store: Store) -> Non
         rollouts.insert(tx, record)
         late = tx.now + PLAN.lease
         happened = handle(PLAN, record.state, Told(order=Order.PAUSE, by="ada"), late)
-        rollouts.append(tx, record, happened, actor="ada", clock="clock", event_id="e1")
+        rollouts.append(tx, record, happened, actors(happened), event_id="e1")
         entries = rollouts.history(tx, "ro_1", 0, 10)
         assert [(one.number, one.event.type, one.actor) for one in entries] == [
             (1, "deadline_passed", "clock"),
@@ -242,9 +247,9 @@ def test_an_event_id_is_kept_once(store: Store) -> None:
         record = rollout(tx)
         rollouts.insert(tx, record)
         happened = handle(PLAN, record.state, Attached(holder="g"), tx.now)
-        rollouts.append(tx, record, happened, actor="ada", clock="clock", event_id="e1")
+        rollouts.append(tx, record, happened, actors(happened), event_id="e1")
     with pytest.raises(sa.exc.IntegrityError), store.write() as tx:
-        rollouts.append(tx, record, happened, actor="ada", clock="clock", event_id="e1")
+        rollouts.append(tx, record, happened, actors(happened), event_id="e1")
 
 
 def test_a_deleted_flag_takes_its_rollouts_and_their_history_along(store: Store) -> None:
@@ -253,7 +258,7 @@ def test_a_deleted_flag_takes_its_rollouts_and_their_history_along(store: Store)
         record = finished(rollout(tx))
         rollouts.insert(tx, record)
         happened = handle(PLAN, record.state, Attached(holder="g"), tx.now)
-        rollouts.append(tx, record, happened, actor="ada", clock="clock", event_id="e1")
+        rollouts.append(tx, record, happened, actors(happened), event_id="e1")
     with store.write() as tx:
         flags.delete(tx, "production", "shop")
     with store.read() as tx:

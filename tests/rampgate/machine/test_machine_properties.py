@@ -28,7 +28,17 @@ from rampgate.machine.events import (
     Unlocked,
     Verified,
 )
-from rampgate.machine.state import ActionKind, Deadline, Lock, Order, Phase, Refused, WidenedBy
+from rampgate.machine.state import (
+    STOPPED_BY_LOCK,
+    ActionKind,
+    Deadline,
+    Lock,
+    Order,
+    Phase,
+    Refused,
+    WidenedBy,
+    running,
+)
 from rampgate.plan import (
     WHOLE,
     Budget,
@@ -130,6 +140,8 @@ class AnyRollout(RuleBasedStateMachine):
             assert after == before
         assert after.revision >= before.revision
         assert after.fence >= before.fence
+        if before.lock is not None and before.lock == after.lock and not after.phase.is_final:
+            assert after.locked_at == before.locked_at
         visible = ("phase", "step", "reason", "lock", "actions", "lease")
         if any(getattr(before, name) != getattr(after, name) for name in visible):
             assert after.revision > before.revision, "what people can see has changed, but not the revision"
@@ -303,6 +315,24 @@ class AnyRollout(RuleBasedStateMachine):
     def a_freeze_begins(self, after: float | None) -> None:
         until = None if after is None else self.now + after
         self.happens(Locked(lock=Lock(reason="incident", by="@ann", until=until)))
+        if self.state.lock is not None and not self.state.phase.is_final:
+            stopped = set(self.state.deadlines) - set(running(self.state))
+            assert stopped <= STOPPED_BY_LOCK
+
+    @rule(seconds=st.floats(0, 5000))
+    def a_freeze_comes_and_goes(self, seconds: float) -> None:
+        """What is left of a clock after a lock is never less than before it, nor more by longer than it stood."""
+        self.happens(None)
+        if self.state.lock is not None or self.state.phase.is_final:
+            return
+        before, began = self.state, self.now
+        self.happens(Locked(lock=Lock(reason="incident", by="@ann")))
+        self.now += seconds
+        self.happens(Unlocked(by="@ann"))
+        if self.state.phase is before.phase and self.state.step == before.step and not self.state.phase.is_final:
+            for what, due in ((one, due) for one, due in before.deadlines.items() if one in STOPPED_BY_LOCK):
+                now = self.state.deadlines.get(what, due)
+                assert due.at - 1e-6 <= now.at <= due.at + (self.now - began) + 1e-6
 
     @invariant()
     def the_share_fits_the_phase(self) -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from rampgate.evidence import Sample, SourceDown, VerdictReason, VerdictWord
 from rampgate.machine import step_share
-from rampgate.machine.events import Locked, Told, Unlocked
-from rampgate.machine.state import Deadline, HeldBy, Lock, Order, Phase, Reason, Refused, Verb, WidenedBy
+from rampgate.machine.events import Told
+from rampgate.machine.state import Deadline, HeldBy, Order, Phase, Reason, Refused, Verb, WidenedBy
 from rampgate.plan import Budget, Confirm, OnGateLost, Policy, Step, Strategy
-from tests.rampgate.machine.ramp import PLAN, START, Ramp, at_step, bake_out, completing, dark, verifying
+from tests.rampgate.machine.ramp import PLAN, Ramp, at_step, bake_out, completing, dark, verifying
 
 QUIET = [word for word in VerdictWord if word is not VerdictWord.HEALTHY]
 
@@ -259,62 +259,3 @@ def test_a_pause_that_follows_a_lost_gate_stays_when_the_gate_is_back():
 
 def test_nothing_is_resumed_that_was_not_paused():
     assert at_step(1).refused(Told(order=Order.RESUME, by="@bob")) is Refused.WRONG_PHASE
-
-
-def lock(until: float | None = None) -> Locked:
-    return Locked(lock=Lock(reason="incident", by="@ann", until=until))
-
-
-def test_a_lock_stops_verdicts_from_widening():
-    ramp = bake_out(at_step(1))
-    ramp.hear(lock())
-    assert ramp.judge().because[0].reason is Reason.LOCKED
-    assert ramp.share == 10_000
-
-
-@pytest.mark.parametrize("order", [Order.ADVANCE, Order.COMPLETE])
-def test_a_lock_stops_people_from_widening(order: Order):
-    ramp = at_step(1)
-    ramp.hear(lock())
-    assert ramp.refused(Told(order=order, by="@bob")) is Refused.LOCKED
-
-
-def test_a_lock_stops_policies_from_widening():
-    ramp = waiting(Policy.PROMOTE)
-    ramp.hear(lock())
-    ramp.judge_for(600, VerdictWord.HEALTHY)
-    assert (ramp.phase, ramp.share) == (Phase.PAUSED, 10_000)
-
-
-@pytest.mark.parametrize("by_verdict", [True, False])
-def test_a_lock_never_stops_a_revert(by_verdict: bool):
-    ramp = at_step(1)
-    ramp.hear(lock())
-    if by_verdict:
-        ramp.judge(VerdictWord.REGRESSED)
-    else:
-        ramp.tell(Order.REVERT)
-    assert (ramp.phase, ramp.share) == (Phase.REVERTING, 0)
-
-
-def test_a_lock_that_has_expired_holds_nothing():
-    ramp = at_step(1)
-    ramp.hear(lock(until=ramp.now + 100))
-    bake_out(ramp).judge()
-    assert ramp.share == 50_000
-
-
-def test_a_lock_that_was_lifted_holds_nothing():
-    ramp = bake_out(at_step(1))
-    ramp.hear(lock())
-    ramp.hear(Unlocked(by="@ann"))
-    ramp.judge()
-    assert ramp.share == 50_000
-
-
-def test_a_rollout_created_under_a_lock_stays_dark():
-    ramp = dark(lock=Lock(reason="freeze", by="@ann", until=START + 600))
-    ramp.judge_for(570, VerdictWord.HEALTHY)
-    assert (ramp.phase, ramp.share) == (Phase.DARK, 0)
-    ramp.judge_for(30, VerdictWord.HEALTHY)
-    assert ramp.share == 10_000

@@ -10,7 +10,7 @@ depends_on = None
 
 _COLUMNS = (
     ("key", sa.String(length=40)),
-    ("request", sa.String(length=40)),
+    ("request", sa.String(length=64)),
     ("run", sa.Text()),
     ("via", sa.String(length=200)),
     ("flag", sa.String(length=200)),
