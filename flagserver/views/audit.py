@@ -3,7 +3,7 @@
 from flagserver.auth import Role
 from flagserver.services import Services
 from flagserver.store import audit
-from flagserver.views.route import Call, Reply, Route, json_reply, page
+from flagserver.views.route import Call, Reply, Route, json_reply, page, up_to
 
 _LINE = {
     "type": "object",
@@ -54,6 +54,7 @@ ROUTES = (
         query=(
             "environment", "flag", "rollout", "actor", "action", "since", "until", "after", "before", "newest", "limit",
         ),
+        asks={"after": {"type": "integer", "minimum": 0, "maximum": 2**53}, **up_to(10_000)},
         gives={
             "type": "object", "required": ["entries", "next"],
             "properties": {"entries": {"type": "array", "items": _LINE}, "next": {"type": ["integer", "null"]}},

@@ -33,7 +33,8 @@ MOST_USER = 256
 NO_USER = "NO_USER"
 FLAG_NOT_FOUND = "FLAG_NOT_FOUND"
 
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+_TOKEN = re.compile(_NAME)
 _SHOWN = re.compile(r"[\x21-\x7e]+")
 
 
@@ -185,9 +186,19 @@ def _parts(text: str) -> list[str]:
     return [one.strip() for one in text.split(",") if one.strip()]
 
 
+_PLACE = rf"(header|cookie):{_NAME}"
+_ASKS: Mapping[str, Mapping[str, object]] = {
+    "flag": {"type": "string", "pattern": rf"^{_NAME}(,{_NAME}){{0,{MOST_FLAGS - 1}}}$"},
+    "user": {"type": "string", "pattern": rf"^({_PLACE}(,{_PLACE})*)?$"},
+    "cookie": {"type": "string", "pattern": rf"^({_NAME})?$"},
+    "default": {"type": "string", "pattern": r"^[\x21-\x7e]*$"},
+    "secure": {"enum": ["on", "off"]},
+}
+
 ROUTES = (
     Route(
         method="GET", path="/edge/v1/decide", role=Role.CLIENT, answer=_decide, served=Served.LOOP, status=204,
-        query=OPTIONS, proxied=True, summary="Which variant a proxy's visitor gets, in headers",
+        query=OPTIONS, needs=("flag",), asks=_ASKS, proxied=True,
+        summary="Which variant a proxy's visitor gets, in headers",
     ),
 )  # fmt: skip

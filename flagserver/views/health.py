@@ -60,5 +60,8 @@ ROUTES = (
         gives={"type": "object", "required": ["status", "store_age", "deadlines_age", "cut_off"]},
         summary="The store was read lately, and what is served",
     ),
-    Route(method="GET", path="/metrics", role=None, answer=_metrics, served=Served.LOOP, summary="Prometheus' metrics"),
-)
+    Route(
+        method="GET", path="/metrics", role=None, answer=_metrics, served=Served.LOOP, summary="Prometheus' metrics",
+        gives={"type": "string"}, media="text/plain",
+    ),
+)  # fmt: skip

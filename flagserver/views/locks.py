@@ -38,6 +38,8 @@ def _lift(services: Services, call: Call) -> Reply:
 
 _ONE = "/v1/locks/{id}"
 
+_SAID = {name: {"type": "string", "minLength": 1, "maxLength": 1000} for name in ("by", "reason")}
+
 ROUTES = (
     Route(
         method="POST", path="/v1/locks", role=Role.OPERATOR, answer=_make, takes=wire.NEW_LOCK, gives=wire.LOCK,
@@ -56,7 +58,7 @@ ROUTES = (
         refuses=(404, 409), summary="Replace what a lock says",
     ),
     Route(
-        method="DELETE", path=_ONE, role=Role.OPERATOR, answer=_lift, status=204, refuses=(404,),
-        query=("by", "reason"), summary="Lift a lock",
+        method="DELETE", path=_ONE, role=Role.OPERATOR, answer=_lift, status=204, refuses=(404, 422),
+        query=("by", "reason"), asks=_SAID, summary="Lift a lock",
     ),
 )  # fmt: skip

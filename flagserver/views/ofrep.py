@@ -103,6 +103,23 @@ _EVALUATED = {
 }
 _MANY = {"type": "object", "required": ["flags"], "properties": {"flags": {"type": "array", "items": _EVALUATED}}}
 
+_FAILED = {
+    "type": "object",
+    "required": ["errorCode", "errorDetails"],
+    "properties": {"errorCode": {"type": "string"}, "errorDetails": {"type": "string"}},
+}
+_CONTEXT = {
+    "type": "object",
+    "required": ["context"],
+    "properties": {
+        "context": {
+            "type": "object",
+            "required": ["targetingKey"],
+            "properties": {"targetingKey": {"type": "string", "minLength": 1}},
+        }
+    },
+}
+
 _PATH = "/ofrep/v1/evaluate/flags"
 
 ROUTES = (
@@ -113,6 +130,7 @@ ROUTES = (
         answer=_single,
         served=Served.LOOP,
         query=("environment",),
+        body=_CONTEXT,
         gives=_EVALUATED,
         made={400: "A context that cannot be used", 404: "No such flag"},
         summary="Evaluate one flag for a context (OFREP)",
@@ -124,8 +142,10 @@ ROUTES = (
         answer=_bulk,
         served=Served.LOOP,
         query=("environment",),
+        body=_CONTEXT,
         gives=_MANY,
-        made={304: "The same flags for the same context"},
+        made={304: "The same flags for the same context", 400: "A context that cannot be used"},
+        shapes={400: _FAILED},
         summary="Evaluate every flag for a context (OFREP)",
     ),
 )

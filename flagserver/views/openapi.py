@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from flagserver.services import Services
-from flagserver.views.route import JSON, LINES, Call, Reply, Route, Served
+from flagserver.views.route import JSON, LAST_MOMENT, LINES, Call, Reply, Route, Served
 from flagserver.wire import encode
 
 _ERROR: Mapping[str, Any] = {
@@ -112,8 +112,8 @@ def _operation(route: Route, refs: Mapping[tuple[str, Any], Any]) -> Mapping[str
     if route.role is not None:
         operation["security"] = [{"key": []}]
         operation["description"] = f"Needs a key with the role {route.role}."
-    if route.takes is not None:
-        schema = refs[(_name(route), "validation")]
+    if route.takes is not None or route.body is not None:
+        schema = route.body if route.takes is None else refs[(_name(route), "validation")]
         operation["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
     return operation
 
@@ -122,21 +122,21 @@ def _parameters(route: Route) -> Iterator[Mapping[str, Any]]:
     for name in re.findall(r"{(\w+)}", route.path):
         yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
     for name in route.query:
-        schema = QUERY.get(name, {"type": "string"})
-        yield {"name": name, "in": "query", "required": False, "schema": schema}
+        schema = route.asks.get(name) or QUERY.get(name, {"type": "string"})
+        yield {"name": name, "in": "query", "required": name in route.needs, "schema": schema}
 
 
 QUERY: Mapping[str, Mapping[str, Any]] = {
-    "after": {"type": "integer", "minimum": 0},
-    "limit": {"type": "integer", "minimum": 1},
+    "after": {"type": "integer", "minimum": 0, "maximum": 2**31},
+    "limit": {"type": "integer", "minimum": 1, "maximum": 500},
     "wait": {"type": "number", "minimum": 0, "maximum": 30},
-    "pull_request": {"type": "integer", "minimum": 1},
+    "pull_request": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
     "active": {"type": "boolean"},
     "needs_hands": {"type": "boolean"},
     "newest": {"type": "boolean"},
-    "before": {"type": "integer", "minimum": 0},
-    "since": {"type": "number", "minimum": 0},
-    "until": {"type": "number", "minimum": 0},
+    "before": {"type": "integer", "minimum": 0, "maximum": 2**53},
+    "since": {"type": "number", "minimum": 0, "maximum": LAST_MOMENT},
+    "until": {"type": "number", "minimum": 0, "maximum": LAST_MOMENT},
 }
 
 
@@ -146,7 +146,8 @@ def _responses(route: Route, refs: Mapping[tuple[str, Any], Any]) -> Iterator[tu
         success = refs[(_name(route), "serialization")]
     for status in (route.status, *route.made):
         text = route.made.get(status, "Done")
-        body = {} if status in (204, 304) or success is None else {"content": {JSON: {"schema": success}}}
+        shape = route.shapes.get(status, success)
+        body = {} if status in (204, 304) or shape is None else {"content": {route.media: {"schema": shape}}}
         if body and route.lines:
             body["content"][LINES] = {"schema": {"type": "string", "description": "One entry a line"}}
         yield str(status), {"description": text, **body}
@@ -155,6 +156,8 @@ def _responses(route: Route, refs: Mapping[tuple[str, Any], Any]) -> Iterator[tu
         codes |= {401, 403, 429}
     if route.takes is not None:
         codes |= {400, 413, 422}
+    if route.body is not None:
+        codes |= {413}
     if route.query:
         codes |= {400}
     if route.served in (Served.THREAD, Served.LONG_POLL, Served.STREAM):

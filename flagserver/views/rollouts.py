@@ -10,7 +10,7 @@ from flagserver.errors import InvalidError, NotAllowedError
 from flagserver.rollouts import Rollouts
 from flagserver.services import Services
 from flagserver.store.rollouts import Wanted
-from flagserver.views.route import Call, Reply, Route, Served, reply_with
+from flagserver.views.route import Call, Reply, Route, Served, reply_with, up_to
 from rampgate.machine.events import LONGEST_NAME, LONGEST_TEXT
 from rampgate.problem import Problem
 from rampgate.rollout import Posted, Rollout
@@ -191,6 +191,7 @@ ROUTES = (
         refuses=(404,),
         gives=wire.HISTORY,
         query=("after", "limit"),
+        asks=up_to(1000),
         summary="A rollout's history, oldest first",
     ),
     Route(

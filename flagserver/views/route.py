@@ -82,7 +82,7 @@ class Call:
         text = self.query.get(name)
         if text is None or (0 < len(text) <= MOST_SAID and text.isprintable() and text.strip()):
             return text
-        raise InvalidError.of(name, repr(text[:80]), f"1 to {MOST_SAID} printable characters", status=400)
+        raise InvalidError.of(name, repr(text[:80]), f"1 to {MOST_SAID} printable characters")
 
     def number(self, name: str, default: int, least: int, most: int) -> int:
         """A whole number from the query.
@@ -152,6 +152,9 @@ class Route:
     answer holds it to its grant; without that, sessions may only read what the role `sdk` may. ``proxied``: a proxy
     calls it with a visitor's headers, whose origin is not the caller's. ``status`` is what a success has, ``made``
     other successes, ``refuses`` refusals of its own; ``gives`` is the answer's type, or its JSON schema.
+
+    For the description alone: ``body`` is the JSON schema of a body that has no type, ``asks`` those of queries,
+    ``needs`` the queries that must be there, ``shapes`` the answers of other statuses, ``media`` a success's type.
     """
 
     method: str
@@ -169,6 +172,16 @@ class Route:
     made: Mapping[int, str] = field(default_factory=dict)
     sessions: bool = False
     proxied: bool = False
+    body: Mapping[str, Any] | None = None
+    asks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    shapes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    media: str = JSON
+
+
+def up_to(most: int) -> Mapping[str, Mapping[str, Any]]:
+    """The description of a ``limit`` up to this many."""
+    return {"limit": {"type": "integer", "minimum": 1, "maximum": most}}
 
 
 ANYBODY = Caller(name="anybody", role=Role.SDK, environment=None)

@@ -70,6 +70,8 @@ ROUTES = (
         role=Role.SDK,
         answer=_stream,
         served=Served.STREAM,
+        gives={"type": "string"},
+        media="text/event-stream",
         refuses=(501,),
         summary="Changes of the snapshot as server-sent events",
     ),

@@ -6,7 +6,7 @@ from flagserver.services import Services
 from flagserver.store.minutes import Span
 from flagserver.telemetry import BATCH
 from flagserver.views.rollouts import read_one
-from flagserver.views.route import LAST_MOMENT, Call, Reply, Route, json_reply, page
+from flagserver.views.route import LAST_MOMENT, Call, Reply, Route, json_reply, page, up_to
 
 
 def _post(services: Services, call: Call) -> Reply:
@@ -42,12 +42,14 @@ ROUTES = (
     ),
     Route(
         method="GET", path="/v1/{environment}/flags/{key}/telemetry", role=Role.OPERATOR, answer=_of_flag,
-        query=("since", "until", "rollout", "limit"), gives=wire.MINUTES, lines=True, refuses=(404,),
+        query=("since", "until", "rollout", "limit"), asks=up_to(10_080), gives=wire.MINUTES, lines=True,
+        refuses=(404,),
         summary="What apps counted of a flag, by whole minute and variant, oldest first",
     ),
     Route(
         method="GET", path="/v1/rollouts/{id}/telemetry/minutes", role=Role.OPERATOR, answer=_of_rollout,
-        query=("since", "until", "limit"), gives=wire.MINUTES, lines=True, refuses=(404,),
+        query=("since", "until", "limit"), asks=up_to(10_080), gives=wire.MINUTES, lines=True,
+        refuses=(404,),
         summary="What apps counted of a rollout, by whole minute and arm, oldest first",
     ),
 )  # fmt: skip
