@@ -7,9 +7,10 @@ from typing import Any
 from flagserver.admission import NAME, NAME_ALLOWED
 from flagserver.errors import ConflictError, InvalidError, NotFoundError, StoreGoneError
 from flagserver.live import Live
-from flagserver.publish import SERVER_WRITES, default_variants, document, problems
-from flagserver.store import Store, Tx, audit, flags, rollouts
-from flagserver.store.flags import FlagRecord, Kind
+from flagserver.publish import SERVER_WRITES, default_variants, document, problems, stands
+from flagserver.store import Store, Tx, audit, cohorts, flags, rollouts
+from flagserver.store.cohorts import Segment
+from flagserver.store.flags import NOBODY_LISTED, FlagRecord, Kind
 from flagserver.store.rollouts import RolloutRecord
 from rampgate.flags import read, write_flag
 from rampgate.problem import Problem
@@ -35,7 +36,8 @@ class Flags:
     def all_of(self, environment: str) -> list[Mapping[str, Any]]:
         with self._store.read() as tx:
             records, unfinished = flags.all_of(tx, environment), rollouts.unfinished(tx, environment)
-        return [_shown(one, _of(unfinished, one.key), self._store.now()) for one in records]
+            segments = cohorts.load(tx, environment).segments
+        return [_shown(one, _of(unfinished, one.key), self._store.now(), segments) for one in records]
 
     def read(self, environment: str, key: str) -> Mapping[str, Any]:
         """The flag as the wire shows it.
@@ -45,9 +47,10 @@ class Flags:
         """
         with self._store.read() as tx:
             record, unfinished = flags.load(tx, environment, key), rollouts.unfinished(tx, environment, key)
+            segments = cohorts.load(tx, environment).segments
         if record is None:
-            raise _not_found(environment, key)
-        return _shown(record, _of(unfinished, key), self._store.now())
+            raise flag_not_found(environment, key)
+        return _shown(record, _of(unfinished, key), self._store.now(), segments)
 
     def write(self, environment: str, key: str, change: Change, *, by: str) -> tuple[Mapping[str, Any], bool]:
         """Make or replace a flag.
@@ -69,16 +72,18 @@ class Flags:
         with self._store.write() as tx:
             before = flags.lock(tx, environment, key)
             after, rollout = self._write(tx, environment, key, before, change, by)
-            now = tx.now
+            now, segments = tx.now, cohorts.load(tx, environment).segments
         self._refresh()
-        return _shown(after, rollout, now), before is None
+        return _shown(after, rollout, now, segments), before is None
 
     def _write(
         self, tx: Tx, environment: str, key: str, before: FlagRecord | None, change: Change, by: str
     ) -> tuple[FlagRecord, RolloutRecord | None]:
         unfinished = rollouts.unfinished(tx, environment, key)
-        if before is not None and unfinished and _moves_users(change, document(before, unfinished[0], tx.now)):
-            raise _in_rollout(key, unfinished[0])
+        if before is not None and unfinished:
+            segments = cohorts.load(tx, environment).segments
+            if _moves_users(change, _served(before, unfinished[0], tx.now, segments)):
+                raise _in_rollout(key, unfinished[0])
         after = _changed(environment, key, before, change, tx.now)
         if before is not None and unfinished and _frozen_part(before) != _frozen_part(after):
             raise _in_rollout(key, unfinished[0])
@@ -130,7 +135,7 @@ class Flags:
         with self._store.write() as tx:
             before = flags.lock(tx, environment, key)
             if before is None:
-                raise _not_found(environment, key)
+                raise flag_not_found(environment, key)
             if unfinished := rollouts.unfinished(tx, environment, key):
                 raise _in_rollout(key, unfinished[0])
             flags.delete(tx, environment, key)
@@ -182,8 +187,9 @@ def _changed(environment: str, key: str, before: FlagRecord | None, change: Chan
     if wrong:
         raise InvalidError(problems=tuple(wrong))
     return FlagRecord(
-        environment=environment, key=key, kind=kind, document=dict(body or {}), slots=slots, updated_at=now
-    )
+        environment=environment, key=key, kind=kind, document=dict(body or {}), slots=slots, updated_at=now,
+        lists=before.lists if before else NOBODY_LISTED,
+    )  # fmt: skip
 
 
 def _first_slots(kind: Kind) -> Slots:
@@ -221,12 +227,20 @@ def _of(unfinished: tuple[RolloutRecord, ...], key: str) -> RolloutRecord | None
     return next((one for one in unfinished if one.plan.flag == key), None)
 
 
-def _shown(record: FlagRecord, rollout: RolloutRecord | None, now: float) -> Mapping[str, Any]:
+def _served(
+    record: FlagRecord, rollout: RolloutRecord | None, now: float, segments: Mapping[str, Segment]
+) -> Mapping[str, Any]:
+    return document(record, rollout, None if rollout is None else stands(rollout, now), segments)
+
+
+def _shown(
+    record: FlagRecord, rollout: RolloutRecord | None, now: float, segments: Mapping[str, Segment]
+) -> Mapping[str, Any]:
     slots = record.slots
     return {
         "key": record.key,
         "kind": record.kind.value,
-        "flag": document(record, rollout, now),
+        "flag": _served(record, rollout, now, segments),
         "slots": None if slots is None else {"stable": _slot(slots.stable), "idle": _slot(slots.idle)},
         "rollout": rollout.id if rollout else None,
     }
@@ -236,7 +250,8 @@ def _slot(slot: Slot) -> Mapping[str, Any]:
     return {"name": slot.name, "version": slot.version}
 
 
-def _not_found(environment: str, key: str) -> NotFoundError:
+def flag_not_found(environment: str, key: str) -> NotFoundError:
+    """The refusal where there is no such flag."""
     return NotFoundError(f"There is no flag {key} in {environment}.", code="flag_not_found")
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from flagserver import hub
 from flagserver.publish import Held, Published, publish, served_share
-from flagserver.store import Store, Tx, flags, rollouts
+from flagserver.store import Store, Tx, cohorts, flags, rollouts
 from flagserver.store.engine import current_versions
 from flagserver.store.rollouts import RolloutRecord
 
@@ -133,6 +133,7 @@ class Live:
             revision=revision,
             flags_revision=flags_revision,
             flags=before.flags if before is not None and same else flags.all_of(tx, environment),
+            cohorting=before.cohorting if before is not None and same else cohorts.load(tx, environment),
             rollouts=rollouts.unfinished(tx, environment),
         )
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import structlog
 
+from flagserver.lists import holding, may_visit, targeting
+from flagserver.store.cohorts import Cohorting, Segment
 from flagserver.store.flags import FlagRecord, Kind
 from flagserver.store.rollouts import RolloutRecord
 from flagserver.wire import encode
@@ -18,7 +20,7 @@ from rampgate.bucketing import BUCKETING
 from rampgate.evaluation import CompiledFlag, compile_flag
 from rampgate.flags import read
 from rampgate.machine import handle, share
-from rampgate.machine.state import Deadline, running
+from rampgate.machine.state import Deadline, State, running
 from rampgate.plan import WHOLE
 from rampgate.problem import Problem
 
@@ -29,8 +31,6 @@ HEARTBEAT = 15.0
 
 FOREVER = float("inf")
 
-USER: Mapping[str, Any] = {"var": "targetingKey"}
-
 SERVER_WRITES = ("targeting", "defaultVariant")
 """What of a flag with slots only the server writes."""
 
@@ -40,13 +40,14 @@ NO_SHARED_RULES = "the rule itself: a flag is kept alone, without $evaluators; `
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """What was last read of one environment: its flags and its unfinished rollouts, newest first."""
+    """What was last read of one environment: its flags, its unfinished rollouts, newest first, and what lists share."""
 
     environment: str
     revision: int
     flags_revision: int = 0
     flags: tuple[FlagRecord, ...] = ()
     rollouts: tuple[RolloutRecord, ...] = ()
+    cohorting: Cohorting = field(default_factory=Cohorting)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +95,16 @@ def publish(held: Held, now: float, *, cut_off: bool = False, before: Published 
         before: the snapshot so far; what it has in common with the new one is kept.
     """
     ramping = {record.plan.flag: record for record in held.rollouts}
-    flags = {one.key: document(one, ramping.get(one.key), now, cut_off=cut_off) for one in held.flags}
-    rollouts = {key: entry for key, record in sorted(ramping.items()) if (entry := _entry(record)) is not None}
+    standing = {key: stands(record, now, cut_off=cut_off) for key, record in ramping.items()}
+    flags = {
+        one.key: document(one, ramping.get(one.key), standing.get(one.key), held.cohorting.segments)
+        for one in held.flags
+    }
+    rollouts = {
+        key: _entry(record, standing[key], held.cohorting.force_key)
+        for key, record in sorted(ramping.items())
+        if not record.state.retirement_begun
+    }
     said = {"environment": held.environment, "bucketing": BUCKETING, "flags": flags, "rollouts": rollouts}
     version = blake2b(encode(said), digest_size=12).hexdigest()
     later = [due.at for record in ramping.values() for due in running(record.state).values() if due.at > now]
@@ -128,25 +137,37 @@ def publish(held: Held, now: float, *, cut_off: bool = False, before: Published 
     )
 
 
-def document(flag: FlagRecord, record: RolloutRecord | None, now: float, *, cut_off: bool = False) -> dict[str, Any]:
-    """The flag as an ordinary flagd flag: a ramp is a `fractional` by user, the canary's share first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a rollout stands at a moment: the canary's share that may be served, and the state that says so; without
+    one nothing but the share is known."""
+
+    share: int
+    state: State | None
+
+
+def document(
+    flag: FlagRecord, record: RolloutRecord | None, standing: Standing | None, segments: Mapping[str, Segment]
+) -> dict[str, Any]:
+    """The flag as an ordinary flagd flag: a ramp is a `fractional` by user, the canary's share first, lists before it.
 
     Users without a targeting key are on stable until the share is whole: nothing tells one of them from another.
+    At a share of nothing nobody is on the canary, listed or not.
     """
     if flag.kind is Kind.PLAIN or flag.slots is None:
         return flag.document
     slots = flag.slots
     written = {"state": "ENABLED", "variants": default_variants(flag.kind, slots.stable.name, slots.idle.name)}
     written |= flag.document
-    stable, canary, part = slots.stable.name, slots.idle.name, 0
-    if record is not None:
-        stable, canary, part = record.stable.name, record.canary.name, served_share(record, now, cut_off=cut_off)
+    written["defaultVariant"] = slots.stable.name
+    if record is None or standing is None:
+        return written
+    stable, canary, part = record.stable.name, record.canary.name, standing.share
     written["defaultVariant"] = canary if part >= WHOLE else stable
-    if record is not None and 0 < part < WHOLE:
-        # The canary's entry comes first: a larger share keeps everybody who was in the smaller one.
-        split = [{"cat": [salt(record), USER]}, [canary, part], [stable, WHOLE - part]]
-        # Without the guard all users without a key would be hashed as the salt alone, and enter together.
-        written["targeting"] = {"if": [USER, {"fractional": split}]}
+    if part > 0:
+        rule = targeting(salt(record), canary, stable, part, holding(flag.lists, standing.state), segments)
+        if rule is not None:
+            written["targeting"] = rule
     return written
 
 
@@ -162,31 +183,34 @@ def default_variants(kind: Kind, stable: str, idle: str) -> dict[str, Any]:
     return {name: name for name in sorted((stable, idle))}
 
 
-def served_share(record: RolloutRecord, now: float, *, cut_off: bool = False) -> int:
-    """The canary's share that may be served now from what is held: never more than the state says.
+def stands(record: RolloutRecord, now: float, *, cut_off: bool = False) -> Standing:
+    """How a rollout stands now, from what is held: its share is never more than the state says.
 
-    A rollout that cannot be worked out is logged and served as 0: the other flags must go on.
+    One that cannot be worked out is logged and served as nothing: the other flags must go on.
     """
     try:
-        return _share_now(record, now, cut_off=cut_off)
+        return _stands(record, now, cut_off=cut_off)
     except Exception:
         log.exception("rollout_unreadable", rollout=record.id, flag=record.plan.flag)
-        return 0
+        return Standing(share=0, state=None)
 
 
-def _share_now(record: RolloutRecord, now: float, *, cut_off: bool) -> int:
+def served_share(record: RolloutRecord, now: float, *, cut_off: bool = False) -> int:
+    """The canary's share that may be served now."""
+    return stands(record, now, cut_off=cut_off).share
+
+
+def _stands(record: RolloutRecord, now: float, *, cut_off: bool) -> Standing:
     state = record.state
     said = share(record.plan, state)
-    if said == 0 or state.retirement_begun:
-        return said
     due = [name for name, one in running(state).items() if one.at <= now]
-    if not due:
-        return said
+    if state.retirement_begun or not due:
+        return Standing(share=said, state=state)
     if cut_off:
         # Once its delay is over the old version may be gone, and nobody here would know.
-        return said if Deadline.RETIRE in due else 0
+        return Standing(share=said if Deadline.RETIRE in due else 0, state=None)
     after = handle(record.plan, state, None, now)[-1][1].state
-    return said if after.retirement_begun else min(said, share(record.plan, after))
+    return Standing(share=said if after.retirement_begun else min(said, share(record.plan, after)), state=after)
 
 
 def problems(key: str, kind: Kind, body: Mapping[str, Any], slots: tuple[str, str] | None) -> tuple[Problem, ...]:
@@ -212,9 +236,8 @@ def problems(key: str, kind: Kind, body: Mapping[str, Any], slots: tuple[str, st
     return tuple(found)
 
 
-def _entry(record: RolloutRecord) -> dict[str, Any] | None:
-    if record.state.retirement_begun:
-        return None
+def _entry(record: RolloutRecord, standing: Standing, force_key: str | None) -> dict[str, Any]:
+    visited = force_key is not None and may_visit(standing.state)
     return {
         "rollout": record.id,
         "attempt": record.state.attempt,
@@ -224,4 +247,5 @@ def _entry(record: RolloutRecord) -> dict[str, Any] | None:
         "poll": record.plan.poll,
         "heartbeat": record.plan.heartbeat,
         **({"hashKey": record.hash_key} if record.hash_key else {}),
+        **({"forceKey": force_key} if visited else {}),
     }

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from flagserver.auth import Keyring, SlowDown
+from flagserver.cohorts import Cohorts
 from flagserver.deadlines import Steward
 from flagserver.flags import Flags
 from flagserver.hub import Hub
@@ -27,6 +28,7 @@ class Services:
     keyring: Keyring
     slow_down: SlowDown
     flags: Flags
+    cohorts: Cohorts
     rollouts: Rollouts
     locks: Locks
     counting: Counting
@@ -67,6 +69,7 @@ def assemble(settings: Settings, *, clock: Callable[[], float] | None = None) ->
     steward = Steward(store, live, rollouts, listeners, also=(keyring.turn, counting.forget_old))
     return Services(
         settings=settings, store=store, hub=listeners, live=live, keyring=keyring, rollouts=rollouts,
-        flags=Flags(store, live), locks=Locks(store, rollouts), slow_down=SlowDown(settings.trusted_proxies),
+        flags=Flags(store, live), cohorts=Cohorts(store, live), locks=Locks(store, rollouts),
+        slow_down=SlowDown(settings.trusted_proxies),
         counting=counting, steward=steward, meters=meters,
     )  # fmt: skip

@@ -5,11 +5,13 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 
 from flagserver.store.engine import Tx, bump
 from flagserver.store.tables import flags, rollouts
 from flagserver.wire import decode, encode
 from rampgate.rollout import Slot, Slots
+from rampgate.wire import STRICT
 
 
 class Kind(StrEnum):
@@ -21,8 +23,35 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UserList:
+    """Users by key, and segments by name."""
+
+    __pydantic_config__ = STRICT
+
+    users: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lists:
+    """Who meets the canary as soon as anybody does, and who stays on stable for as long as it is there."""
+
+    __pydantic_config__ = STRICT
+
+    canary: UserList = UserList()
+    stable: UserList = UserList()
+
+
+NOBODY_LISTED = Lists()
+LISTS: TypeAdapter[Lists] = TypeAdapter(Lists)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FlagRecord:
-    """A flag of one environment. ``document`` is what its people wrote; shares and defaults of a ramp are not in it."""
+    """A flag of one environment. ``document`` is what its people wrote; shares and defaults of a ramp are not in it.
+
+    ``lists`` are written by ``store.cohorts`` alone.
+    """
 
     environment: str
     key: str
@@ -30,6 +59,7 @@ class FlagRecord:
     document: dict[str, Any]
     slots: Slots | None
     updated_at: float
+    lists: Lists = NOBODY_LISTED
 
 
 def lock(tx: Tx, environment: str, key: str) -> FlagRecord | None:
@@ -68,14 +98,14 @@ def save(tx: Tx, record: FlagRecord) -> None:
     found = sa.update(flags).where(flags.c.environment == record.environment, flags.c.key == record.key)
     if tx.run(found.values(values)).rowcount == 0:
         tx.run(sa.insert(flags).values(environment=record.environment, key=record.key, **values))
-    _changed(tx, record.environment)
+    changed(tx, record.environment)
 
 
 def delete(tx: Tx, environment: str, key: str) -> None:
     """Delete the flag with its finished rollouts and their history."""
     tx.run(sa.delete(rollouts).where(rollouts.c.environment == environment, rollouts.c.flag == key))
     tx.run(sa.delete(flags).where(flags.c.environment == environment, flags.c.key == key))
-    _changed(tx, environment)
+    changed(tx, environment)
 
 
 def touch(tx: Tx, environment: str) -> None:
@@ -83,7 +113,8 @@ def touch(tx: Tx, environment: str) -> None:
     bump(tx, f"env:{environment}")
 
 
-def _changed(tx: Tx, environment: str) -> None:
+def changed(tx: Tx, environment: str) -> None:
+    """A flag, or what flags share, may be another: the versions of flags and environment rise."""
     # Always in this order: two transactions that take the rows in different orders would wait for each other.
     touch(tx, environment)
     # Apart from the environment's, so that a renewed lease does not make everybody read all flags again.
@@ -113,4 +144,5 @@ def _record(row: sa.Row[Any]) -> FlagRecord:
         document=decode(row.document.encode()),
         slots=slots,
         updated_at=row.updated_at,
+        lists=NOBODY_LISTED if row.lists is None else LISTS.validate_json(row.lists),
     )

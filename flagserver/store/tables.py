@@ -48,7 +48,27 @@ flags = Table(
     Column("idle_name", String(100)),
     Column("idle_version", Text),
     Column("updated_at", Float(53), nullable=False),
+    Column("lists", Text),
 )
+
+segments = Table(
+    "segments",
+    metadata,
+    Column("environment", String(100), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("users", Text, nullable=False),
+    Column("rule", Text),
+    Column("updated_at", Float(53), nullable=False),
+)
+
+force_keys = Table(
+    "force_keys",
+    metadata,
+    Column("environment", String(100), primary_key=True),
+    Column("key", String(64), nullable=False),
+    Column("made_at", Float(53), nullable=False),
+)
+"""The key in clear text: apps verify tester tokens with it. It opens nothing but a version that is up."""
 
 rollouts = Table(
     "rollouts",

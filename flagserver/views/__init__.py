@@ -2,6 +2,7 @@
 
 from flagserver.views import (
     audit,
+    cohorts,
     cors,
     edge,
     flagd,
@@ -26,6 +27,7 @@ _OTHERS: tuple[Route, ...] = (
     *telemetry.ROUTES,
     *rollouts.ROUTES,
     *flags.ROUTES,
+    *cohorts.ROUTES,
     *keys.ROUTES,
     *audit.ROUTES,
     *locks.ROUTES,
