@@ -185,7 +185,7 @@ class Cohorts:
             if wanted is not None:
                 return Placed(user=user, variant=None, start=start, why=Why.SHARE)
             found = compiled.evaluate({"targetingKey": user}, self._store.now())
-            why = Why.NO_ROLLOUT if running is None else Why.LISTED if found.listed else Why.SHARE
+            why = Why.NO_ROLLOUT if running is None else Why.LISTED if found.handpicked else Why.SHARE
             return Placed(user=user, variant=found.variant, start=start, why=why)
 
         return Preview(

@@ -53,8 +53,8 @@ NO_METADATA: Mapping[str, MetadataValue] = MappingProxyType({})
 @dataclass(frozen=True, slots=True)
 class Resolution:
     """What was resolved. ``value`` is ``None`` where the app's own default counts: a flag that is disabled, has
-    no default variant, or failed. An object's value is a fresh copy. ``listed``: a list that stands before a split of
-    users gave it; in a rollout such an answer is no evidence."""
+    no default variant, or failed. An object's value is a fresh copy. ``handpicked``: a list that stands before a
+    split of users gave it, or a tester token; in a rollout such an answer is no evidence."""
 
     value: object = None
     variant: str | None = None
@@ -62,7 +62,7 @@ class Resolution:
     error_code: ErrorCode | None = None
     error_message: str | None = None
     metadata: Mapping[str, MetadataValue] = field(default_factory=lambda: NO_METADATA)
-    listed: bool = False
+    handpicked: bool = False
 
 
 T = TypeVar("T")
@@ -127,6 +127,13 @@ class CompiledFlag:
         """
         return self._resolve(context, now)
 
+    def serve(self, variant: str, reason: Reason, *, handpicked: bool = False) -> Resolution | None:
+        """The answer that is this variant, whoever asks; ``None``: there is no such variant."""
+        if variant not in self.variants:
+            return None
+        value = copied(self.variants[variant])
+        return Resolution(value, variant, reason, metadata=self.metadata, handpicked=handpicked)
+
 
 def compile_flag(flag: Flag, set_metadata: Mapping[str, MetadataValue] = NO_METADATA) -> CompiledFlag:
     """Compile one flag; ``set_metadata`` is the document's, which the flag's own overrides.
@@ -183,7 +190,7 @@ class _Resolver:
                 lists = lists_of(flag.targeting)
                 rule = flag.targeting if lists is None else lists.marked()
                 if lists is not None:
-                    self._listed = {name: replace(answer, listed=True) for name, answer in self._answers.items()}
+                    self._listed = {name: replace(answer, handpicked=True) for name, answer in self._answers.items()}
                 compiled = compile_rule(rule, flag.key, flag.evaluators)
                 self._rule, self._uses_time = compiled.rule, compiled.uses_time
             except RecursionError:

@@ -122,6 +122,12 @@ def wanted(text: str, key: str | None, *, environment: str, flag: str, now: floa
     return why
 
 
+def about(text: str, flag: str) -> bool:
+    """Whether any token of a text says that it is about this flag, sound or not."""
+    said = (_read(one.rpartition(".")[0]) for one in parts(text))
+    return any(one is not None and one.flag == flag for one in said)
+
+
 def sound(text: str, key: str | None, *, environment: str, now: float) -> dict[str, tuple[str, Token]]:
     """Every sound token of a text by its flag, as text and as read; of two for one flag the first counts."""
     found: dict[str, tuple[str, Token]] = {}

@@ -14,6 +14,8 @@ from flagserver.views.route import Call, Reply, Route, Served, json_reply
 from flagserver.views.said import say
 from flagserver.views.snapshot import matches
 from flagserver.wire import decode, encode
+from rampgate.forcing import NAME, sound
+from rampgate.visits import carried
 
 
 class _ContextError(Exception):
@@ -36,7 +38,7 @@ def _single(services: Services, call: Call) -> Reply:
     if key not in published.flags:
         text = f"There is no flag {key[:200]} in {environment}."
         return json_reply({"key": key, "errorCode": "FLAG_NOT_FOUND", "errorDetails": text}, 404)
-    said = say(services, published, key, context)
+    said = say(services, published, key, context, carried(context, call.headers.get(NAME, "")))
     return Reply(said.status, said.body)
 
 
@@ -47,11 +49,14 @@ def _bulk(services: Services, call: Call) -> Reply:
         return json_reply({"errorCode": error.code, "errorDetails": error.details}, 400)
     published = services.live.current(call.environment())
     # Over the context, too: the same configuration gives another user another answer.
-    etag = f'"{published.version}{_moment(services, published)}-{_digest(context)}"'
+    tokens = carried(context, call.headers.get(NAME, ""))
+    etag = (
+        f'"{published.version}{_moment(services, published)}-{_digest(context)}{_visits(services, published, tokens)}"'
+    )
     headers = (("ETag", etag),)
     if matches(call.headers.get("if-none-match"), etag):
         return Reply(304, b"", headers)
-    answers = b",".join([say(services, published, key, context).body for key in published.flags])
+    answers = b",".join([say(services, published, key, context, tokens).body for key in published.flags])
     body = b'{"flags":[%s],"metadata":{"version":"%s"}}' % (answers, published.version.encode())
     return Reply(200, body, headers)
 
@@ -61,6 +66,16 @@ def _moment(services: Services, published: Published) -> str:
     age = services.live.age()
     stale = sum(age > one["staleAfter"] for one in published.rollouts.values())
     return (f"-{stale}" if stale else "") + (f"-{int(services.store.now())}" if published.by_time else "")
+
+
+def _visits(services: Services, published: Published, tokens: str) -> str:
+    """What tester tokens add to the tag: which they are, and which of them hold at this moment."""
+    if not tokens:
+        return ""
+    keys = {one["forceKey"] for one in published.rollouts.values() if "forceKey" in one}
+    now, where = services.store.now(), published.environment
+    held = sorted(flag for key in keys for flag in sound(tokens, key, environment=where, now=now))
+    return "-" + blake2b(encode([tokens, held]), digest_size=8).hexdigest()
 
 
 def _digest(context: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from flagserver.publish import Published
 from flagserver.services import Services
 from flagserver.wire import encode
 from rampgate.evaluation import CompiledFlag, ErrorCode, Reason, Resolution
+from rampgate.visits import Arms, visit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +36,7 @@ class Speaker:
 _UNSOUND = Resolution(None, None, Reason.ERROR, ErrorCode.PARSE_ERROR, "The flag's document is not sound.")
 
 
-def say(services: Services, published: Published, key: str, context: Mapping[str, object]) -> Said:
+def say(services: Services, published: Published, key: str, context: Mapping[str, object], tokens: str = "") -> Said:
     """What the flag says for this context, counted. A flag that is not sound says so, and harms no other.
 
     Args:
@@ -43,6 +44,7 @@ def say(services: Services, published: Published, key: str, context: Mapping[str
         published: the snapshot; it must have the flag.
         key: the flag.
         context: the user's attributes; ``targetingKey`` among them must be text.
+        tokens: the tester tokens that the request carries.
     """
     speaker = published.kept.get(key)
     if not isinstance(speaker, Speaker):
@@ -56,6 +58,9 @@ def say(services: Services, published: Published, key: str, context: Mapping[str
             resolution = _UNSOUND if speaker.flag is None else speaker.flag.evaluate(context, services.store.now())
             found = speaker.make(resolution)
         said = found
+        if tokens and speaker.flag is not None:
+            visited = visit(speaker.flag, found.resolution, tokens, _arms(published, key), services.store.now())
+            said = found if visited is found.resolution else speaker.make(visited)
     said.cell[0] += 1
     return said
 
@@ -75,6 +80,16 @@ def _speaker(services: Services, published: Published, key: str) -> Speaker:
     return Speaker(key, flag, make, _nobody if flag.cut is None else flag.cut.pick(make))
 
 
+def _arms(published: Published, key: str) -> Arms | None:
+    rollout = published.rollouts.get(key)
+    if rollout is None:
+        return None
+    return Arms(
+        environment=published.environment, stable=rollout["stable"], canary=rollout["canary"],
+        key=rollout.get("forceKey"),
+    )  # fmt: skip
+
+
 def _nobody(_user: str) -> None:
     return None
 
@@ -90,7 +105,7 @@ def _stale(published: Published, key: str, speaker: Speaker) -> Resolution:
 
 def counts(resolution: Resolution) -> bool:
     """Whether an answer of a flag in a rollout is evidence: one that the share of users gave."""
-    return resolution.reason in (Reason.TARGETING_MATCH, Reason.STATIC)
+    return resolution.reason in (Reason.TARGETING_MATCH, Reason.STATIC) and not resolution.handpicked
 
 
 def _document(key: str, resolution: Resolution, *, in_rollout: bool) -> tuple[int, dict[str, object]]:

@@ -118,8 +118,8 @@ def test_what_a_list_gave_is_told_from_what_the_split_gave(name: str) -> None:
         key = f"user-{number}" if number % 2 else str(number)
         found = flag.evaluate({"targetingKey": key})
         if name in listed:
-            assert found.listed is (key in listed[name] or (name == "a rule for a list" and key.startswith("user")))
-        if found.listed:
+            assert found.handpicked is (key in listed[name] or (name == "a rule for a list" and key.startswith("user")))
+        if found.handpicked:
             assert found.variant in ("third", "on", "off")
         elif found.variant is not None:
             plain = compile_flag(flag_with(ALL[name]["if"][-1] or ALL[name]["if"][-2]))
