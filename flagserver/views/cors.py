@@ -14,7 +14,7 @@ from flagserver.views.route import Call, Reply, Route, Served, refused
 
 _ASKED = (
     ("Access-Control-Allow-Methods", "GET, POST"),
-    ("Access-Control-Allow-Headers", "Authorization, X-API-Key, Content-Type, If-None-Match"),
+    ("Access-Control-Allow-Headers", "Authorization, X-API-Key, Content-Type, If-None-Match, Rampgate-Force"),
     ("Access-Control-Max-Age", "600"),
 )
 _EXPOSED = ("Access-Control-Expose-Headers", "ETag, Retry-After")

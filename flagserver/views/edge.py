@@ -17,7 +17,9 @@ from flagserver.services import Services
 from flagserver.views.route import Call, Reply, Route, Served
 from flagserver.views.said import counts, say
 from rampgate.evaluation import Reason
+from rampgate.forcing import NAME
 from rampgate.problem import Problem
+from rampgate.visits import carried
 
 COOKIE = "rampgate-user"
 """The cookie that makes a visitor without a name of their own known again."""
@@ -64,10 +66,11 @@ class Visitor:
 def _decide(services: Services, call: Call) -> Reply:
     ask = _ask(tuple(call.query.items()))
     visitor = _visitor(ask, call.headers)
+    tokens = _tokens(call.headers)
     published = services.live.current(call.environment())
     headers = [("Cache-Control", "no-store")]
     for number, flag in enumerate(ask.flags):
-        variant, reason, counted = _one(services, published, flag, visitor, ask.default)
+        variant, reason, counted = _one(services, published, flag, visitor, ask.default, tokens)
         shown = variant if _SHOWN.fullmatch(variant) else ""
         if number == 0:
             headers += [("Rampgate-Reason", reason), ("Rampgate-Counted", "true" if counted else "false")]
@@ -86,13 +89,15 @@ def _decide(services: Services, call: Call) -> Reply:
     return Reply(204, b"", tuple(headers))
 
 
-def _one(services: Services, published: Published, flag: str, visitor: Visitor, default: str) -> tuple[str, str, bool]:
+def _one(
+    services: Services, published: Published, flag: str, visitor: Visitor, default: str, tokens: str
+) -> tuple[str, str, bool]:
     """The variant, why, and whether it is evidence."""
     if flag not in published.flags:
         return default, FLAG_NOT_FOUND, False
     if visitor.key is None:
         return _stable(published, flag) or default, NO_USER, False
-    resolution = say(services, published, flag, {"targetingKey": visitor.key}).resolution
+    resolution = say(services, published, flag, {"targetingKey": visitor.key}, tokens).resolution
     if resolution.variant is None or resolution.reason is Reason.DISABLED:
         return _stable(published, flag) or default, resolution.reason.value, False
     return resolution.variant, resolution.reason.value, flag in published.rollouts and counts(resolution)
@@ -114,6 +119,12 @@ def _visitor(ask: Ask, headers: Mapping[str, str]) -> Visitor:
         return Visitor(None)
     known = _text(cookies.get(ask.cookie, ""))
     return Visitor(known) if known else Visitor(secrets.token_hex(16), new=True)
+
+
+def _tokens(headers: Mapping[str, str]) -> str:
+    """The tester tokens of the visitor's header and cookie; most requests have none."""
+    cookie = headers.get("cookie", "")
+    return carried({}, headers.get(NAME, ""), _cookies(cookie).get(NAME, "") if NAME in cookie else "")
 
 
 def _cookies(header: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from flagserver.app import create_app
 from flagserver.auth import Role
 from rampgate.evidence import ArmName
 from rampgate.forcing import NAME, Token, mint, new_key
@@ -57,6 +58,22 @@ def test_a_tester_visits_the_dark_version_once_it_is_deployed_and_until_it_is_ta
     assert variant() == "green", "in the dark"
     server.tell(rollout, Order.REVERT)
     assert variant() == "blue", "from a revert on its slot is taken away"
+
+
+@pytest.mark.parametrize("by", ["Rampgate_Force", "Cookie"])
+def test_behind_a_proxy_a_tester_is_sent_to_the_dark_pool(server: Inside, by: str) -> None:
+    server.client = create_app(server.services).test_client(use_cookies=False)
+    server.to_step(server.create(new_rollout()), 0)
+    text = token(server)
+    carried = f"rampgate-user=ada; {NAME}={text}" if by == "Cookie" else text
+
+    def pool(**headers: str) -> tuple[str, str]:
+        path = "/edge/v1/decide?flag=shop&user=header:x-user"
+        reply = server.call("GET", path, role=Role.SDK, X_User="ada", **headers)
+        return reply.headers["Rampgate-Variant"], reply.headers["Rampgate-Counted"]
+
+    assert pool() == ("blue", "true")
+    assert pool(**{by: carried}) == ("green", "false")
 
 
 def test_a_lapsed_lease_ends_visits_before_it_is_recorded(server: Inside) -> None:
