@@ -166,6 +166,7 @@ class Feed:
 
     def _follow(self, wait: float) -> tuple[StreamEnd, float | None]:
         """Follow a change stream to its end; with it, how long the server asks to wait."""
+        asked = self._clock()
         try:
             stream = self._server.stream(self._current().version, wait)
         except UnreachableError as error:
@@ -174,17 +175,17 @@ class Feed:
         except (RefusedError, TimeoutError):
             return StreamEnd.SILENT, None
         try:
-            return (StreamEnd.CUT if self._listen(stream, wait) else StreamEnd.SILENT), stream.retry
+            return (StreamEnd.CUT if self._listen(stream, wait, asked) else StreamEnd.SILENT), stream.retry
         finally:
             self._server.close_stream(stream)
 
-    def _listen(self, stream: Stream, wait: float) -> bool:
+    def _listen(self, stream: Stream, wait: float, asked: float) -> bool:
         """Obey the stream until it ends or falls silent. Returns whether any event came, the first within ``wait``.
 
         What is read may have waited in a buffer while this process was stopped. So an event counts as sent no later
-        than ``floor``: the last moment at which nothing was waiting.
+        than ``floor``: the last moment at which nothing was waiting, at first that at which the stream was asked for.
         """
-        floor = heard = self._clock()
+        floor, heard = asked, self._clock()
         came = False
         while not self.closed.is_set():
             heartbeat = self._current().heartbeat

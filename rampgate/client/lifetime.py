@@ -152,7 +152,9 @@ class Lifetime:
             self._contact = self._reach()
             self._snapshot = self._contact.workshop.again(asleep) if asleep.entries else asleep
             self._asleep = None
-            self._contact.start()
+        # Without the lock: a start waits for its threads, and where gevent came after the fork, so would the lock's
+        # next taker, in the same thread.
+        self._contact.start()
 
 
 def _close(client: "weakref.ref[Lifetime]") -> None:

@@ -227,7 +227,7 @@ def test_a_heartbeat_is_as_old_as_the_last_moment_at_which_nothing_was_waiting()
     clock = Clock()
     feed, held = _feed(clock)
     played = Played(clock, [(0.5, None), (0.4, None), (0.1, [BEAT])])
-    feed._listen(cast(Stream, played), 5.0)
+    feed._listen(cast(Stream, played), 5.0, clock.now)
     assert held[-1].as_of[0] == 1000.5 - 0.25
 
 
@@ -236,9 +236,33 @@ def test_after_a_stopped_process_goes_on_what_waited_in_the_buffer_refreshes_not
     feed, held = _feed(clock)
     waiting = [(0.0, [BEAT])] * 5
     played = Played(clock, [(0.5, None), (0.5, [BEAT]), (600.0, [BEAT]), *waiting])
-    feed._listen(cast(Stream, played), 5.0)
+    feed._listen(cast(Stream, played), 5.0, clock.now)
     assert held[-1].as_of[0] < 1001.0
     assert len(played._script) == 5, "the stream is dropped at once: a new one tells what holds now"
+
+
+def test_what_waited_in_the_buffer_since_the_stream_was_asked_for_is_as_old_as_the_question() -> None:
+    clock = Clock()
+    feed, held = _feed(clock)
+    asked, clock.now = clock.now, clock.now + 600.0
+    feed._listen(cast(Stream, Played(clock, [(0.0, [BEAT])])), 5.0, asked)
+    assert held[-1].as_of[0] == 1000.0
+
+
+def test_a_replica_that_lags_is_not_believed(server: Scripted, connect: Connect) -> None:
+    client = connect(server)
+    server.streams.get(timeout=10)
+    server.send("changed", server.change("v2", {"new": plain(False)}))
+    until(lambda: client.boolean("new", True, "u") is False)
+    server.change("v1", {"new": plain()})
+    server.age = 30.0
+    server.cut()
+    # It goes on asking, by the stream and by the snapshot, and stays with what it knows.
+    until(lambda: len(server.opened) >= 4)
+    assert client.boolean("new", True, "u") is False
+    server.change("v3", {"new": plain()})
+    server.age = 0.0
+    until(lambda: client.boolean("new", False, "u"))
 
 
 def test_freshness_never_moves_backwards_at_the_same_version() -> None:
@@ -246,7 +270,7 @@ def test_freshness_never_moves_backwards_at_the_same_version() -> None:
     feed, held = _feed(clock)
     held[-1].as_of[0] = 1000.0
     old = Event("heartbeat", json.dumps({"version": "v1", "age": 30.0}), None)
-    feed._listen(cast(Stream, Played(clock, [(0.1, [old])])), 5.0)
+    feed._listen(cast(Stream, Played(clock, [(0.1, [old])])), 5.0, clock.now)
     assert held[-1].as_of[0] == 1000.0
 
 

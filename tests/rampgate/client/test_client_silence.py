@@ -174,7 +174,12 @@ def test_an_app_that_was_stopped_is_stable_at_its_first_lookup(server: FlagServe
         app.stdin.flush()
         end = time.monotonic() + STALE_AFTER + 0.2
         until(lambda: time.monotonic() > end)  # what is tested is that the clock alone makes flags stale
-        app.send_signal(signal.SIGCONT)
-        assert app.stdout.readline() == "STALE\n"
+        # The server, too: what it would say now is fresh, and could come before the first lookup.
+        os.kill(server.process.pid, signal.SIGSTOP)
+        try:
+            app.send_signal(signal.SIGCONT)
+            assert app.stdout.readline() == "STALE\n"
+        finally:
+            os.kill(server.process.pid, signal.SIGCONT)
         assert app.stdout.readline() == "green again\n"
         assert app.wait(20) == 0
