@@ -84,16 +84,18 @@ class Contact:
         """End the threads, the last batch sent if the server takes it, in ``within`` seconds."""
         until = time.monotonic() + within
         self.feed.close()
-        self.reporter.close()
+        self.reporter.close(until)
         # The reporter first; and a callback of the app, in a thread of ours, may close the client too.
         threads = [thread for thread in reversed(self._threads) if thread is not threading.current_thread()]
         for thread in threads[:1]:
             thread.join(within / 4)
-        if any(thread.is_alive() for thread in threads[:1]):
+        if not self.reporter.last_call:
             # The reporter waits for an answer: let it fail, and send the same batch again with what time is left.
             self._servers[1].interrupt()
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
+        if self.reporter.unsent:
+            log.warning("rampgate: %d counts or more are lost: not taken before the end", self.reporter.unsent)
         if self._cache is not None:
             self._cache.save(self._current(), now=True)
 

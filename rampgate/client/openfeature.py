@@ -58,7 +58,7 @@ class RampgateProvider(AbstractProvider):
     Args:
         client: a client of the app's, which stays open when the provider shuts down. ``None``: one is made from the
             environment, ``RAMPGATE_URL`` and so on, at each initialisation, and closed at shutdown.
-        ready_within: seconds that initialising waits for the first flags.
+        ready_within: seconds that initialising waits for the first flags where none were kept.
         outcomes: from the name of a tracking event to the flags whose outcome it is.
     """
 
@@ -82,7 +82,8 @@ class RampgateProvider(AbstractProvider):
         return Metadata(name="rampgate")
 
     def initialize(self, evaluation_context: EvaluationContext) -> None:  # noqa: ARG002 - OpenFeature's name
-        """Wait for the first flags. Where they do not come, a last good snapshot or a bootstrap will do: it is stale.
+        """Wait for the first flags; with a last good snapshot or a bootstrap at hand, do not: STALE follows unless the
+        server is heard at once.
 
         Raises:
             ProviderFatalError: the environment names no server or no key.
@@ -94,7 +95,7 @@ class RampgateProvider(AbstractProvider):
                 self._client = FlagClient.from_env()
             except ValueError as error:
                 raise ProviderFatalError(str(error)) from error
-        ready = self._client.ready(self._ready_within) or self._client.has_flags
+        ready = self._client.has_flags or self._client.ready(self._ready_within)
         self._start(_Said.READY if ready else _Said.ERROR)
         if not ready:
             raise ProviderNotReadyError(f"no flags came within {self._ready_within:g} s")

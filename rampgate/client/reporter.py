@@ -26,8 +26,8 @@ PERIOD = 5.0
 LATE = 30.0
 """A batch is dropped once it is older than this, in seconds, or than two polls of the gate, whichever is longer."""
 
-LAST_CALL = 0.6
-"""Seconds that the last batch's connection, and its answer, may take when the client is closed."""
+LAST_CALL = 0.8
+"""The part of the time left that the last answer may take when the client is closed: the thread has to end, too."""
 
 HOPELESS = (400, 404, 405, 409, 413, 415, 422)
 """Answers that another attempt would not change."""
@@ -53,13 +53,14 @@ class Reporter:
         self._batch: Batch | None = None
         self._dropped = 0
         self._turn = threading.Lock()
-        self._closed = False
+        self._until: float | None = None
         self._stirred = threading.Event()
+        self.last_call = False
 
     def run(self) -> None:
-        """Until closed, and then once more in a hurry."""
+        """Until closed, and then once more with what time is left."""
         last = time.monotonic() - self.period * random.random()  # so that a fleet does not report in step
-        while not self._closed:
+        while self._until is None:
             left = last + self.period - time.monotonic()
             if left > 0:
                 self._stirred.wait(left)
@@ -67,17 +68,24 @@ class Reporter:
             else:
                 self._try()
                 last = time.monotonic()
-        self._server.hurry(LAST_CALL)
+        self._server.hurry(max(0.01, LAST_CALL * (self._until - time.monotonic())))
+        self.last_call = True
         self._try()
 
     def stir(self) -> None:
         """The period may have changed: look again."""
         self._stirred.set()
 
-    def close(self) -> None:
-        """Hand in the rest and end; does not wait for it."""
-        self._closed = True
+    def close(self, until: float) -> None:
+        """Hand in the rest, before this moment of the monotonic clock, and end; does not wait for it."""
+        self._until = until
         self._stirred.set()
+
+    @property
+    def unsent(self) -> int:
+        """How many counts, at least, were handed over and not taken."""
+        batch = self._batch
+        return 0 if batch is None else batch.weight
 
     def _try(self) -> None:
         try:

@@ -85,16 +85,62 @@ def test_every_data_file_of_the_packages_is_shipped(wheels: dict[str, Path]) -> 
     assert {name for name in tracked if (ROOT / name).is_file()} <= shipped
 
 
-def test_an_empty_environment_gains_the_client_and_mmh3_and_no_more(wheels: dict[str, Path], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def app(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment into which an app has installed the client, and nothing else."""
+    folder = tmp_path_factory.mktemp("app")
     packed("mmh3", wheels["rampgate"].parent)
-    venv.create(tmp_path / "app", symlinks=True)
-    python = str(tmp_path / "app/bin/python")
-    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
+    venv.create(folder, symlinks=True)
     source = ["--no-index", "--find" + "-links", str(wheels["rampgate"].parent)]
-    subprocess.run([*pip, "install", "-q", *source, "rampgate"], check=True, capture_output=True, cwd=tmp_path)
-    listed = subprocess.run([*pip, "list", "--format=json"], check=True, capture_output=True, text=True).stdout
+    subprocess.run([*pip(folder / "bin/python"), "install", "-q", *source, "rampgate"], check=True, cwd=folder)
+    return folder / "bin/python"
+
+
+def pip(python: Path) -> list[str]:
+    return [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
+
+
+def test_an_empty_environment_gains_the_client_and_mmh3_and_no_more(app: Path) -> None:
+    listed = subprocess.run([*pip(app), "list", "--format=json"], check=True, capture_output=True, text=True).stdout
     assert {each["name"] for each in json.loads(listed)} == {"rampgate", "mmh3"}
-    subprocess.run([python, "-I", "-c", "import rampgate"], check=True, cwd=tmp_path)
+    subprocess.run([app, "-I", "-c", "import rampgate"], check=True, cwd=app.parent)
+
+
+CALLER = """
+from collections.abc import Mapping
+from typing import Any, assert_type
+from rampgate import FlagClient
+from rampgate.client import Assignment, Details, Reason
+
+def serve(client: FlagClient, user: Mapping[str, Any]) -> None:
+    assert_type(client.boolean("new", False, "ada"), bool)
+    assert_type(client.string("shop", "blue", user), str)
+    assert_type(client.number("limit", 10, user), float)
+    assert_type(client.object("theme", {}, user), Mapping[str, Any])
+    found = client.details("shop", "blue", user)
+    assert_type(found, Details[str])
+    assert_type(found.reason, Reason)
+    with client.observe("shop", user) as assignment:
+        assert_type(assignment, Assignment)
+    client.track("shop", user, ok=True, ms=12.5, variant=found.variant)
+    assert_type(client.ready(1.0), bool)
+    client.on_change("shop", lambda flag: print(flag.upper()))()
+
+with FlagClient("https://flags.example.com", "key", cache="/tmp/flags", overrides={"new": True}) as client:
+    serve(client, {"targetingKey": "ada", "age": 36})
+with FlagClient.from_env() as client:
+    client.boolean("new", "no", "ada")  # type: ignore[arg-type]
+    client.string("shop", "blue", 7)  # type: ignore[arg-type]
+"""
+
+
+def test_a_strict_app_checks_its_calls_against_the_installed_client(app: Path, tmp_path: Path) -> None:
+    (tmp_path / "caller.py").write_text(CALLER)
+    strict = ["--strict", "--config-file=", "--cache-dir", str(tmp_path), "--python-executable", str(app)]
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", *strict, "caller.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert checked.stdout == "Success: no issues found in 1 source file\n", checked.stdout + checked.stderr
 
 
 def test_the_client_imports_nothing_but_the_standard_library_and_mmh3() -> None:

@@ -19,6 +19,7 @@ from openfeature.track import TrackingEventDetails
 
 from rampgate import FlagClient
 from rampgate.client.openfeature import RampgateProvider
+from rampgate.client.testing import FixedFlags
 from tests.rampgate.client.scripted import Scripted
 
 KEY = "rg_sdk_a_b"
@@ -109,6 +110,38 @@ def test_the_context_reaches_the_rules(conforming: Scripted, provide: Callable[.
     for other in (EvaluationContext("bob"), EvaluationContext(attributes={"plan": "free"}), None):
         missed = details(client, "targeted", "", other)
         assert (missed.value, missed.reason, missed.error_code) == ("miss", Reason.DEFAULT, None)
+
+
+def test_contexts_are_merged_the_nearest_wins_and_outcomes_are_the_merged_users(
+    conforming: Scripted, provide: Callable[..., OpenFeatureClient]
+) -> None:
+    """[3.2.3] API, transaction, client, invocation, in this order."""
+    provide(conforming)
+    client = OpenFeatureClient(None, None, context=EvaluationContext(attributes={"joined": "2025-07-03"}))
+    try:
+        api.set_evaluation_context(EvaluationContext("bob", {"joined": "2025-01-01"}))
+        assert details(client, "since", "").value == "late", "the client's context is nearer than the API's"
+        assert details(client, "targeted", "").value == "miss"
+        assert details(client, "targeted", "", EvaluationContext("ada")).value == "hit", "the invocation's is nearest"
+        assert details(client, "since", "", EvaluationContext(attributes={"joined": "2025-01-01"})).value == "early"
+        variant = details(client, "shop", "").variant
+        client.track("shop", tracking_event_details=TrackingEventDetails(attributes={"ok": False}))
+        api.shutdown()
+        assert conforming.counted("errors", variant=variant) == conforming.counted("errors") == 1
+    finally:
+        api.set_evaluation_context(EvaluationContext())
+
+
+def test_a_domain_has_its_own_provider_and_the_rest_share_the_default(conforming: Scripted) -> None:
+    """[1.1.3]"""
+    with FixedFlags({"boolean": False}) as ours, FlagClient(conforming.url, KEY) as theirs:
+        try:
+            api.set_provider_and_wait(RampgateProvider(ours))
+            api.set_provider_and_wait(RampgateProvider(theirs), "payments")
+            assert details(api.get_client("payments"), "boolean", False).value is True
+            assert details(api.get_client("elsewhere"), "boolean", True).value is False
+        finally:
+            api.clear_providers()
 
 
 def test_a_moment_in_the_context_is_compared_as_text(

@@ -102,15 +102,19 @@ def test_losing_contact_makes_it_stale_and_its_return_ready(provide: Callable[..
         until(lambda: heard.count(ProviderEvent.PROVIDER_READY) > before)
 
 
-def test_a_start_from_bootstrap_flags_serves_them_and_is_stale(conforming: Scripted) -> None:
-    conforming.snapshot_mode = conforming.stream_mode = 503
+def test_a_start_from_kept_flags_waits_for_nobody_serves_them_and_is_stale(conforming: Scripted) -> None:
+    conforming.snapshot_mode = conforming.stream_mode = "hang"
     with FlagClient(conforming.url, KEY, bootstrap=document(FLAGS, {"shop": ramp()})) as native:
         try:
-            api.set_provider_and_wait(RampgateProvider(native, ready_within=0.01))
+            # Were these seconds waited, the test would run into its time limit.
+            api.set_provider_and_wait(RampgateProvider(native, ready_within=3600.0))
             client = api.get_client()
             assert client.get_boolean_value("boolean", False) is True
             until(lambda: client.get_provider_status() is ProviderStatus.STALE)
+            found = client.get_string_details("shop", "", EvaluationContext("ada"))
+            assert (found.value, found.reason) == ("blue", Reason.STALE)
             conforming.snapshot_mode = "answer"
+            conforming.ended.set()
             until(lambda: client.get_provider_status() is ProviderStatus.READY)
         finally:
             api.shutdown()

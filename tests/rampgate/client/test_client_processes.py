@@ -241,6 +241,7 @@ with FlagClient(sys.argv[1], "rg_sdk_a_b") as client:
     client.string("shop", "", "u")
 print(*sorted(set(sys.modules) - before))
 '''
+assert client.ready(20)
 client.close()
 found = subprocess.run([sys.executable, "-c", look, sys.argv[1]], stdout=subprocess.PIPE, text=True)
 say(found.returncode, found.stdout.split())

@@ -183,3 +183,33 @@ def test_an_app_that_was_stopped_is_stable_at_its_first_lookup(server: FlagServe
             os.kill(server.process.pid, signal.SIGCONT)
         assert app.stdout.readline() == "green again\n"
         assert app.wait(20) == 0
+
+
+RESTARTED = """
+import sys
+from rampgate import FlagClient
+with FlagClient(sys.argv[1], sys.argv[2], cache=sys.argv[3]) as client:
+    def green():
+        return sum(client.string("shop", "", f"user-{number}") == "green" for number in range(50))
+    found = client.details("shop", "none", "user-0")
+    print(found.value, found.reason, flush=True)
+    assert client.ready(60)
+    while green() <= 45: pass
+"""
+
+
+def test_an_app_that_is_started_again_without_the_server_is_stable_until_the_server_is_heard(
+    server: FlagServer, key: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", RESTARTED, server.url, key, str(tmp_path)]
+    first = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=True, timeout=60)
+    assert first.stdout == "none ERROR\n"
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        again = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        assert again.stdout is not None
+        assert again.stdout.readline() == "blue STALE\n"
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+    with again:
+        assert again.wait(60) == 0
