@@ -51,7 +51,8 @@ def _view(services: Services, route: Route) -> Callable[..., Response]:
         except FlagServerError as error:
             slowed = services.slow_down.refused(error, request.remote_addr or "", headers.get("x-forwarded-for", ""))
             return respond(shared(services, route, headers, refused(slowed)), asked)
-        origin.set(Origin(request=asked, key=caller.selector))
+        run = None if caller.grant is None else caller.grant.run
+        origin.set(Origin(request=asked, key=caller.selector, run=run))
         call = Call(params=params, query=request.args.to_dict(), headers=headers, body=body, caller=caller)
         return respond(shared(services, route, headers, answer(services, route, call)), asked)
 

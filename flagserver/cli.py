@@ -1,4 +1,4 @@
-"""The command `flagserver`: serve, keys, import, export, migrate, backup, abort."""
+"""The command `flagserver`: serve, keys, trust, import, export, migrate, backup, abort."""
 
 import json
 import sys
@@ -10,6 +10,7 @@ import click
 
 from flagserver.auth import Role, Wish
 from flagserver.cli_keys import keys
+from flagserver.cli_trust import trust
 from flagserver.errors import FlagServerError, NotFoundError
 from flagserver.services import Services
 from flagserver.store.rollouts import Wanted
@@ -45,6 +46,7 @@ def cli() -> None:
 
 
 cli.add_command(keys)
+cli.add_command(trust)
 
 
 @cli.command()

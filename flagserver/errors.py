@@ -3,7 +3,8 @@
 FlagServerError
 ├── UnknownKeyError 401      ├── NotAllowedError 403     ├── NotFoundError 404
 ├── ConflictError 409        ├── TooLargeError 413       ├── InvalidError 422 (or 400)
-├── SlowDownError 429        ├── StoreGoneError 503      └── SettingsError (at start; no HTTP)
+├── SlowDownError 429        ├── StoreGoneError 503      ├── IssuerGoneError 503
+└── SettingsError (at start; no HTTP)
 """
 
 from collections.abc import Mapping
@@ -107,6 +108,17 @@ class InvalidError(FlagServerError):
 class StoreGoneError(FlagServerError):
     status = 503
     code = "store_unavailable"
+
+
+class IssuerGoneError(FlagServerError):
+    """The keys that tokens are checked with cannot be read; ask again in ``seconds``."""
+
+    status = 503
+    code = "issuer_unavailable"
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class SettingsError(FlagServerError):

@@ -4,6 +4,7 @@ One transaction each; what it did is in memory and on its way to clients before 
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 from typing import assert_never
 
@@ -40,6 +41,9 @@ AGAIN = 1.0
 _OURS = (Created, DeadlinePassed, Superseded, Locked, Unlocked)
 """Events that only the server says."""
 
+Beside = Callable[[Tx, RolloutRecord], None]
+"""What a caller wants done in the transaction that changed a rollout."""
+
 log = structlog.get_logger("flagserver.rollouts")
 
 
@@ -52,8 +56,10 @@ class Rollouts:
         self._hub = listeners
         self._heeded: tuple[LockRecord, ...] | None = None
 
-    def create(self, new: NewRollout, actor: str) -> tuple[Rollout, bool]:
+    def create(self, new: NewRollout, actor: str, beside: Beside | None = None) -> tuple[Rollout, bool]:
         """Create the rollout that is asked for, or find or resume the one that serves instead.
+
+        ``beside`` is done in the same transaction; what it raises undoes all of it.
 
         Returns:
             The rollout, and whether it is a new one.
@@ -68,6 +74,8 @@ class Rollouts:
         with self._store.write() as tx:
             try:
                 record, is_new = self._create(tx, new, actor, touched)
+                if beside is not None:
+                    beside(tx, record)
             except ConflictError as error:
                 # Deadlines that were due stay applied, although the request is refused.
                 refusal = error
@@ -76,8 +84,10 @@ class Rollouts:
             raise refusal
         return record.rollout(tx.now), is_new
 
-    def apply(self, rollout_id: str, posted: Posted, actor: str) -> Answer:
+    def apply(self, rollout_id: str, posted: Posted, actor: str, beside: Beside | None = None) -> Answer:
         """Apply an event; the same event id again changes nothing and has the first answer.
+
+        ``beside`` is done in the transaction of an event that is accepted; what it raises undoes all of it.
 
         Raises:
             NotAllowedError: the event is one that only the server says.
@@ -96,9 +106,11 @@ class Rollouts:
                     verb=kept.verb, rollout=shown, because=kept.because, actions=kept.actions, refusal=kept.refusal
                 )
             record, last = self._advance(tx, record, posted.event, actor, touched, posted.id)
+            assert last is not None
+            if beside is not None and last.refusal is None:
+                beside(tx, record)
             now = tx.now
         self._committed(touched)
-        assert last is not None
         return Answer(
             verb=last.verb, rollout=record.rollout(now), because=last.because, actions=last.actions,
             refusal=last.refusal,

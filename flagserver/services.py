@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flagserver.auth import Keyring, SlowDown
+from flagserver.auth import Issuer, Keyring, Sessions, SlowDown, Trust
 from flagserver.cohorts import Cohorts
 from flagserver.deadlines import Steward
 from flagserver.flags import Flags
@@ -12,7 +12,7 @@ from flagserver.live import Live
 from flagserver.locks import Locks
 from flagserver.meters import Meters
 from flagserver.rollouts import Rollouts
-from flagserver.settings import Settings
+from flagserver.settings import Settings, origin_of
 from flagserver.store import Store
 from flagserver.telemetry import Counting
 
@@ -27,6 +27,8 @@ class Services:
     live: Live
     keyring: Keyring
     slow_down: SlowDown
+    trust: Trust
+    sessions: Sessions
     flags: Flags
     cohorts: Cohorts
     rollouts: Rollouts
@@ -65,11 +67,13 @@ def assemble(settings: Settings, *, clock: Callable[[], float] | None = None) ->
     live = Live(store, listeners)
     rollouts = Rollouts(store, live, listeners)
     keyring = Keyring(store, settings.admin_key)
+    audience = origin_of(settings.public_url) if settings.public_url else None
     counting = Counting(store)
     steward = Steward(store, live, rollouts, listeners, also=(keyring.turn, counting.forget_old))
     return Services(
         settings=settings, store=store, hub=listeners, live=live, keyring=keyring, rollouts=rollouts,
         flags=Flags(store, live), cohorts=Cohorts(store, live), locks=Locks(store, rollouts),
         slow_down=SlowDown(settings.trusted_proxies),
+        trust=Trust(store, keyring), sessions=Sessions(store, keyring, Issuer(settings.oidc_issuer), audience),
         counting=counting, steward=steward, meters=meters,
     )  # fmt: skip

@@ -4,14 +4,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from flagserver.errors import SettingsError
 from rampgate.problem import Problem
 
 PREFIX = "FLAGSERVER_"
 Word = TypeVar("Word", bound=StrEnum)
+
+GITHUB = "https://token.actions.githubusercontent.com"
+"""Who signs the OIDC tokens of GitHub's jobs. Source: "OpenID Connect reference" in GitHub's documentation."""
+
 Network = IPv4Network | IPv6Network
 
 
@@ -39,6 +44,8 @@ class Settings:
     log_level: LogLevel = LogLevel.INFO
     threads: int = 8
     max_streams: int = 10_000
+    public_url: str | None = None
+    oidc_issuer: str = GITHUB
     trusted_proxies: tuple[Network, ...] = ()
 
 
@@ -50,6 +57,8 @@ SETTINGS: Mapping[str, str] = {
     "FLAGSERVER_LOG_LEVEL": "What is logged: debug, info, warning or error.",
     "FLAGSERVER_THREADS": "Threads for requests that use the database: 1 to 64.",
     "FLAGSERVER_MAX_STREAMS": "Change streams open at once: 1 to 100000.",
+    "FLAGSERVER_PUBLIC_URL": "The address that gates and apps use, as https://flags.example.com. Jobs' tokens name it.",
+    "FLAGSERVER_OIDC_ISSUER": "Who signs the tokens of jobs: GitHub, unless it is your own GitHub Enterprise Server.",
     "FLAGSERVER_TRUSTED_PROXIES": "Proxies whose X-Forwarded-For is believed, as 10.0.0.0/8,192.0.2.7; else nobody's.",
 }
 """Every setting and what it does."""
@@ -81,11 +90,37 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         log_level=read.word("FLAGSERVER_LOG_LEVEL", LogLevel, LogLevel.INFO),
         threads=read.number("FLAGSERVER_THREADS", 8, 1, 64),
         max_streams=read.number("FLAGSERVER_MAX_STREAMS", 10_000, 1, 100_000),
+        public_url=read.address("FLAGSERVER_PUBLIC_URL"),
+        oidc_issuer=read.address("FLAGSERVER_OIDC_ISSUER") or GITHUB,
         trusted_proxies=read.networks("FLAGSERVER_TRUSTED_PROXIES"),
     )
     if wrong:
         raise SettingsError("\n".join(str(one) for one in wrong), problems=tuple(wrong))
     return settings
+
+
+def origin_of(url: str) -> str | None:
+    """Scheme, host and port of an address as browsers write it; ``None``: it is none, or would carry secrets openly."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    plain = parts.scheme == "http" and host is not None and _is_loopback(host)
+    if not host or not (parts.scheme == "https" or plain) or not url.isascii() or not url.isprintable():
+        return None
+    if parts.username or parts.password or parts.query or parts.fragment:
+        return None
+    shown = f"[{host}]" if ":" in host else host
+    own = {"https": 443, "http": 80}[parts.scheme]
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port not in (None, own) else "")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +134,14 @@ class _Reader:
             return int(text)
         self.wrong.append(Problem(name, repr(text), f"a number from {least} to {most}"))
         return default
+
+    def address(self, name: str) -> str | None:
+        text = self.environ.get(name, "").rstrip("/")
+        if text and origin_of(text) is None:
+            # An address with a password in it must not reach the log.
+            allowed = "an address such as https://flags.example.com, without user, query or fragment; http on loopback"
+            self.wrong.append(Problem(name, "what is set", allowed))
+        return text or None
 
     def networks(self, name: str) -> tuple[Network, ...]:
         found: list[Network] = []

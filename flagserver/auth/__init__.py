@@ -2,7 +2,22 @@
 
 from flagserver.auth.grant import Grant
 from flagserver.auth.guards import SlowDown
+from flagserver.auth.issuer import Issuer
 from flagserver.auth.keyring import Keyring
 from flagserver.auth.keys import Caller, NewKey, Role, Wish, public_part
+from flagserver.auth.sessions import Sessions
+from flagserver.auth.trust import Trust
 
-__all__ = ["Caller", "Grant", "Keyring", "NewKey", "Role", "SlowDown", "Wish", "public_part"]
+__all__ = [
+    "Caller",
+    "Grant",
+    "Issuer",
+    "Keyring",
+    "NewKey",
+    "Role",
+    "Sessions",
+    "SlowDown",
+    "Trust",
+    "Wish",
+    "public_part",
+]

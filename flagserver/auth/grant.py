@@ -1,7 +1,8 @@
 """What a session may: less than its role. Pure; the bindings themselves are kept and checked in `sessions.py`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from flagserver.errors import NotAllowedError
 from rampgate.machine.events import (
@@ -47,6 +48,11 @@ class Grant:
     rollout: str | None = None
 
     @property
+    def run(self) -> str:
+        """The run, as GitHub's addresses name it."""
+        return f"{self.repository}/actions/runs/{self.run_id}/attempts/{self.run_attempt}"
+
+    @property
     def job(self) -> str:
         """The job as the audit log names it."""
         return f"{self.repository} run {self.run_id} attempt {self.run_attempt} ({self.event}) by {self.actor}"
@@ -59,7 +65,8 @@ class Grant:
     def check_flag(self, flag: str) -> None:
         """Raises: NotAllowedError: the policy does not name the flag."""
         if not self._knows(flag):
-            text = f"The trust policy {self.policy} admits this job to {', '.join(self.flags)}, not to {flag}."
+            what = "every flag" if flag == EVERY_FLAG else flag
+            text = f"The trust policy {self.policy} admits this job to {', '.join(self.flags)}, not to {what}."
             raise NotAllowedError(text, code="session_flag")
 
     def check_create(self, new: NewRollout) -> None:
@@ -82,6 +89,12 @@ class Grant:
         what = event.order.value if isinstance(event, Told) else event.type
         self._check_widens(f"`{what}`, which may widen,")
 
+    def check_lock(self, flag: str | None, *, lifts: bool) -> None:
+        """Raises: NotAllowedError: the lock covers flags that the policy does not name, or lifting it may widen."""
+        self.check_flag(EVERY_FLAG if flag is None else flag)
+        if lifts:
+            self._check_widens("lifting a lock")
+
     @staticmethod
     def check_bound(bound: str | None, rollout_id: str) -> None:
         """Raises: NotAllowedError: the session has begun to steer another rollout."""
@@ -89,21 +102,14 @@ class Grant:
             text = f"This session steers rollout {bound} and no other. Exchange a new token for {rollout_id}."
             raise NotAllowedError(text, code="session_bound")
 
-    def shown(self) -> Mapping[str, object]:
-        return {
-            "policy": self.policy,
-            "repository": self.repository,
-            "repository_id": self.repository_id,
-            "repository_owner_id": self.owner_id,
-            "run_id": self.run_id,
-            "run_attempt": self.run_attempt,
-            "actor": self.actor,
-            "event_name": self.event,
-            "sha": self.sha,
-            "flags": list(self.flags),
-            "widens": self.widens,
-            "rollout": self.rollout,
-        }
+    def shown(self) -> Mapping[str, Any]:
+        """All of it as plain values; none is a secret."""
+        return {**asdict(self), "flags": list(self.flags)}
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any], rollout: str | None) -> "Grant":
+        """A grant as it was shown, bound to this rollout."""
+        return cls(**{**document, "flags": tuple(document["flags"]), "rollout": rollout})
 
     def _knows(self, flag: str) -> bool:
         return flag in self.flags or self.flags == (EVERY_FLAG,)

@@ -10,15 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from flagserver.auth.grant import Grant
 from flagserver.auth.keys import SECRET_LENGTH, Caller, NewKey, Role, Wish, make_key, rotated, verifier
 from flagserver.errors import NotFoundError, SettingsError
-from flagserver.store import Store, audit
+from flagserver.store import Store, audit, trust
 from flagserver.store import keys as kept
 from flagserver.store.engine import current_versions
 from flagserver.store.keys import KeyRecord
+from flagserver.store.trust import SessionRecord
 
 OVERLAP = 86_400.0
 """Seconds that a rotated key stays good beside its successor, unless told."""
+
+ASK_EVERY = 0.05
+"""Seconds between two looks at the store for keys that nobody knows."""
 
 USED_EVERY = 60.0
 """Seconds between writes of which keys were used."""
@@ -57,7 +62,8 @@ class Keyring:
         # By the hash of the secret, which nobody can choose: a dictionary's timing says nothing about it.
         self._entries: dict[bytes, _Entry] = {}
         self._origins: frozenset[str] = frozenset()
-        self._version = -1
+        self._read = (-1, -1)
+        self._version = 0
         self._asked_at = float("-inf")
         self._seen: set[str] = set()
         self._wrote_at = float("-inf")
@@ -68,7 +74,8 @@ class Keyring:
         entry = self._entries.get(verifier(key[-SECRET_LENGTH:]))
         if entry is not None and key[: -SECRET_LENGTH - 1] == entry.public and key[-SECRET_LENGTH - 1] == "_":
             if entry.until is None or self._store.now() < entry.until:
-                self._seen.add(entry.selector)
+                if entry.caller.grant is None:
+                    self._seen.add(entry.selector)
                 return entry.caller
             return None
         if self._admin is not None and hmac.compare_digest(self._admin, verifier(key)):
@@ -94,7 +101,7 @@ class Keyring:
     @property
     def may_be_outdated(self) -> bool:
         """Whether asking the store again can help somebody whose key is not known here yet."""
-        return self._steady() - self._asked_at > 0.2
+        return self._steady() - self._asked_at > ASK_EVERY
 
     def refresh(self) -> None:
         """Read the keys if they changed.
@@ -105,14 +112,17 @@ class Keyring:
         with self._lock:
             self._asked_at = self._steady()
             with self._store.read() as tx:
-                version = current_versions(tx).get("keys", 0)
-                if version == self._version:
+                there = current_versions(tx)
+                seen = (there.get("keys", 0), there.get("sessions", 0))
+                if seen == self._read:
                     return
-                records = kept.every(tx)
+                records, sessions = kept.every(tx), trust.good_sessions(tx)
             entries = dict(_entry(one) for one in records if one.revoked_at is None and one.role in _ROLES)
+            entries.update(_session_entry(one) for one in sessions if one.role in _ROLES)
             self._origins = frozenset(origin for one in entries.values() for origin in one.caller.origins)
             self._entries = entries
-            self._version = version
+            self._read = seen
+            self._version += 1
 
     def turn(self) -> None:
         """What is to be done every second or so: read what changed, and now and then write down what was used.
@@ -183,7 +193,7 @@ class Keyring:
 
     @property
     def is_empty(self) -> bool:
-        return self._admin is None and not self._entries
+        return self._admin is None and all(one.caller.grant is not None for one in self._entries.values())
 
 
 _ROLES = frozenset(Role)
@@ -196,6 +206,15 @@ def _entry(one: KeyRecord) -> tuple[bytes, _Entry]:
         origins=frozenset(one.origins),
     )  # fmt: skip
     return bytes.fromhex(one.verifier), _Entry(one.selector, f"rg_{one.role}_{one.selector}", caller, one.expires_at)
+
+
+def _session_entry(one: SessionRecord) -> tuple[bytes, _Entry]:
+    grant = Grant.read(one.grant, one.rollout)
+    caller = Caller(
+        name=grant.job, role=Role(one.role), environment=one.environment, selector=one.selector, grant=grant
+    )  # fmt: skip
+    until = min(one.until, one.ends_at)
+    return bytes.fromhex(one.verifier), _Entry(one.selector, f"rg_session_{one.selector}", caller, until)
 
 
 def _no_key(selector: str) -> NotFoundError:

@@ -20,7 +20,7 @@ from flagserver.errors import SettingsError, StoreGoneError
 from flagserver.store.clock import Clock, SteadyClock
 from flagserver.store.tables import rollouts, versions
 
-HEAD = "0006"
+HEAD = "0007"
 """The migration that this code needs; a test compares it with the newest one in the package."""
 
 _BUSY_MS = 5_000

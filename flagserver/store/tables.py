@@ -225,6 +225,45 @@ keys = Table(
 """``verifier`` is the SHA-256 of the key's secret; ``environment`` is empty for all of them; ``replaces`` is the key
 whose successor it is; ``origins`` are the web origins of a client key, a JSON list."""
 
+trust_policies = Table(
+    "trust_policies",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("environment", String(100), nullable=False),
+    Column("document", Text, nullable=False),
+    Column("created_at", Float(53), nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("updated_at", Float(53), nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("selector", String(40), primary_key=True),
+    Column("verifier", String(64), nullable=False),
+    Column("policy", String(40), nullable=False),
+    Column("environment", String(100), nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("grant", Text, nullable=False),
+    Column("rollout", String(40)),
+    Column("created_at", Float(53), nullable=False),
+    Column("until", Float(53), nullable=False),
+    Column("ends_at", Float(53), nullable=False),
+    Column("revoked_at", Float(53)),
+    Index("ix_sessions_until", "until"),
+    Index("ix_sessions_policy", "policy"),
+)
+"""Sessions of jobs. ``rollout`` is the one that it steers, once it does."""
+
+spent_tokens = Table(
+    "spent_tokens",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("until", Float(53), nullable=False),
+    Index("ix_spent_tokens_until", "until"),
+)
+"""Hashes of the ids of tokens that were exchanged, for as long as they could be used again."""
+
 audit = Table(
     "audit",
     metadata,

@@ -13,8 +13,10 @@ from flagserver.views import (
     ofrep,
     openapi,
     rollouts,
+    session,
     snapshot,
     telemetry,
+    trust,
 )
 from flagserver.views.route import Route
 
@@ -29,6 +31,8 @@ _OTHERS: tuple[Route, ...] = (
     *flags.ROUTES,
     *cohorts.ROUTES,
     *keys.ROUTES,
+    *session.ROUTES,
+    *trust.ROUTES,
     *audit.ROUTES,
     *locks.ROUTES,
 )

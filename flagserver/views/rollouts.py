@@ -25,7 +25,9 @@ def _create(services: Services, call: Call) -> Reply:
     new = wire.parse(wire.NEW_ROLLOUT, call.body)
     if call.caller.environment not in (None, new.plan.environment):
         raise _foreign(call, new.plan.environment)
-    rollout, is_new = services.rollouts.create(new, call.caller.name)
+    if call.caller.grant is not None:
+        call.caller.grant.check_create(new)
+    rollout, is_new = services.rollouts.create(new, call.caller.name, services.sessions.steering(call.caller))
     return reply_with(wire.ROLLOUT, rollout, 201 if is_new else 200)
 
 
@@ -35,12 +37,18 @@ def _list(services: Services, call: Call) -> Reply:
     named = query.get("environment")
     if own is not None and named not in (None, own):
         raise _foreign(call, named or "")
+    grant = call.caller.grant
+    # A session lists its own repository's rollouts, whatever it asks for.
+    repository = query.get("repository") if grant is None else grant.repository
     wanted = Wanted(
-        environment=named or own, flag=query.get("flag"), repository=query.get("repository"), sha=query.get("sha"),
+        environment=named or own, flag=query.get("flag"), repository=repository, sha=query.get("sha"),
         pull_request=call.number("pull_request", 0, 1, 2**31 - 1) or None, active=call.flag("active"),
         needs_hands=call.flag("needs_hands"), limit=call.number("limit", 50, 1, 500),
     )  # fmt: skip
-    return reply_with(wire.LISTED, wire.Listed(rollouts=services.rollouts.find(wanted)))
+    found = services.rollouts.find(wanted)
+    if grant is not None:
+        found = tuple(one for one in found if grant.covers(one.plan.flag, one.repository))
+    return reply_with(wire.LISTED, wire.Listed(rollouts=found))
 
 
 def wish(call: Call) -> tuple[int | None, float]:
@@ -61,6 +69,8 @@ def read_one(rollouts: Rollouts, call: Call) -> Rollout:
     rollout = rollouts.read(call.params["id"])
     if call.caller.environment not in (None, rollout.plan.environment):
         raise _foreign(call, rollout.plan.environment)
+    if call.caller.grant is not None:
+        call.caller.grant.check_read(rollout)
     return rollout
 
 
@@ -89,8 +99,12 @@ def allowed(services: Services, call: Call) -> None:
 
 
 def _event(services: Services, call: Call) -> Reply:
-    allowed(services, call)
-    answer = services.rollouts.apply(call.params["id"], _posted(call.body), call.caller.name)
+    rollout = None if call.caller.environment is None else read_one(services.rollouts, call)
+    posted = _posted(call.body)
+    if call.caller.grant is not None and rollout is not None:
+        call.caller.grant.check_say(rollout, posted.event)
+    beside = services.sessions.steering(call.caller, posted.event)
+    answer = services.rollouts.apply(call.params["id"], posted, call.caller.name, beside)
     plan = answer.rollout.plan
     services.meters.decisions.labels(plan.environment, plan.flag, answer.verb.value).inc()
     return reply_with(wire.ANSWER, answer)
@@ -145,6 +159,7 @@ ROUTES = (
         method="POST",
         path="/v1/rollouts",
         role=Role.OPERATOR,
+        sessions=True,
         answer=_create,
         takes=wire.NEW_ROLLOUT,
         gives=wire.ROLLOUT,
@@ -157,6 +172,7 @@ ROUTES = (
         method="GET",
         path="/v1/rollouts",
         role=Role.OPERATOR,
+        sessions=True,
         answer=_list,
         gives=wire.LISTED,
         summary="Rollouts, newest first",
@@ -166,6 +182,7 @@ ROUTES = (
         method="GET",
         path="/v1/rollouts/{id}",
         role=Role.OPERATOR,
+        sessions=True,
         answer=_read,
         served=Served.LONG_POLL,
         gives=wire.ROLLOUT,
@@ -177,6 +194,7 @@ ROUTES = (
         method="POST",
         path="/v1/rollouts/{id}/events",
         role=Role.OPERATOR,
+        sessions=True,
         answer=_event,
         takes=wire.POSTED,
         gives=wire.ANSWER,
@@ -187,6 +205,7 @@ ROUTES = (
         method="GET",
         path="/v1/rollouts/{id}/events",
         role=Role.OPERATOR,
+        sessions=True,
         answer=_history,
         refuses=(404,),
         gives=wire.HISTORY,
@@ -198,6 +217,7 @@ ROUTES = (
         method="GET",
         path="/v1/rollouts/{id}/telemetry",
         role=Role.OPERATOR,
+        sessions=True,
         answer=_telemetry,
         refuses=(404,),
         gives=wire.TELEMETRY,

@@ -17,6 +17,7 @@ from flagserver.auth import Caller, Role
 from flagserver.errors import (
     FlagServerError,
     InvalidError,
+    IssuerGoneError,
     NotAllowedError,
     SlowDownError,
     StoreGoneError,
@@ -272,7 +273,7 @@ def refused(error: FlagServerError) -> Reply:
     if isinstance(error, StoreGoneError):
         headers = (("Retry-After", "1"),)
         log.warning("store_unavailable", why=error.message)
-    if isinstance(error, SlowDownError):
+    if isinstance(error, SlowDownError | IssuerGoneError):
         headers = (("Retry-After", str(ceil(error.seconds))),)
     return Reply(error.status, encode(error.document()), headers)
 

@@ -16,6 +16,8 @@ def _post(services: Services, call: Call) -> Reply:
 
 
 def _of_flag(services: Services, call: Call) -> Reply:
+    if call.caller.grant is not None:
+        call.caller.grant.check_flag(call.params["key"])
     return _minutes(services, call, call.params["environment"], call.params["key"], call.query.get("rollout"))
 
 
@@ -43,13 +45,13 @@ ROUTES = (
     Route(
         method="GET", path="/v1/{environment}/flags/{key}/telemetry", role=Role.OPERATOR, answer=_of_flag,
         query=("since", "until", "rollout", "limit"), asks=up_to(10_080), gives=wire.MINUTES, lines=True,
-        refuses=(404,),
+        refuses=(404,), sessions=True,
         summary="What apps counted of a flag, by whole minute and variant, oldest first",
     ),
     Route(
         method="GET", path="/v1/rollouts/{id}/telemetry/minutes", role=Role.OPERATOR, answer=_of_rollout,
         query=("since", "until", "limit"), asks=up_to(10_080), gives=wire.MINUTES, lines=True,
-        refuses=(404,),
+        refuses=(404,), sessions=True,
         summary="What apps counted of a rollout, by whole minute and arm, oldest first",
     ),
 )  # fmt: skip

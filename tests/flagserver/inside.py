@@ -54,9 +54,9 @@ def new_rollout(version: str = "v2", *, key: str | None = None, plan: RolloutPla
 class Inside:
     """The services and the app, with a key of each role and the gate's part in a few words."""
 
-    def __init__(self, database_url: str, clock: Clock) -> None:
+    def __init__(self, database_url: str, clock: Clock, **settings: Any) -> None:
         self.clock = clock
-        self.services: Services = assemble(Settings(database_url=database_url), clock=clock)
+        self.services: Services = assemble(Settings(database_url=database_url, **settings), clock=clock)
         self.client: FlaskClient = create_app(self.services).test_client()
         self.keys = {
             role: self.services.keyring.create(

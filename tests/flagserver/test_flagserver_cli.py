@@ -51,6 +51,23 @@ def test_keys_are_made_to_end_and_followed_by_another() -> None:
     assert isinstance(run("keys", "rotate", first).exception, FlagServerError)
 
 
+@pytest.mark.usefixtures("box")
+def test_a_repository_is_trusted_and_then_no_longer() -> None:
+    ids = ("--repository", "acme/shop", "--repository-id", "1", "--owner-id", "7", "--environment", "production")
+    what = ("--flag", "shop", "--flag", "cart", "--workflow", ".github/workflows/release.yml")
+    policy = run("trust", "add", *ids, *what, "--job-environment", "production").stdout.strip()
+    listed = run("trust", "list").stdout
+    assert f"{policy}  acme/shop (id 1, owner 7) → production" in listed
+    for line in ("flags: shop, cart", "refs: refs/heads/main", "job environments: production", "role: operator"):
+        assert line in listed
+    assert run("trust", "add", *ids).exit_code == 2
+    wrong = run("trust", "add", *ids, "--flag", "shop", "--workflow", "release.yml").exception
+    assert isinstance(wrong, FlagServerError)
+    assert [one.path for one in wrong.problems] == ["workflows.0"]
+    assert run("trust", "remove", policy).exit_code == 0
+    assert run("trust", "list").stdout == ""
+
+
 def test_a_flagd_file_comes_in_and_goes_out(box: Path) -> None:
     one = {
         "state": "ENABLED", "variants": {"a": 1, "b": 2}, "defaultVariant": "a",
@@ -97,11 +114,15 @@ def test_every_setting_is_read() -> None:
         "FLAGSERVER_DATABASE_URL": "postgresql://x/y", "FLAGSERVER_ADMIN_KEY": "k" * 32, "FLAGSERVER_LISTEN": "[::1]:0",
         "FLAGSERVER_LOG": "json", "FLAGSERVER_LOG_LEVEL": "error", "FLAGSERVER_THREADS": "3",
         "FLAGSERVER_MAX_STREAMS": "7", "FLAGSERVER_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.7",
+        "FLAGSERVER_PUBLIC_URL": "https://flags.example.com/", "FLAGSERVER_OIDC_ISSUER": "https://ghe.example.com/_services/token",
     }  # fmt: skip
     assert set(values) == set(SETTINGS)
     read = read_settings(values)
     assert (read.host, read.port, read.log, read.threads, read.max_streams) == ("::1", 0, LogForm.JSON, 3, 7)
     assert [str(one) for one in read.trusted_proxies] == ["10.0.0.0/8", "192.0.2.7/32"]
+    assert (read.public_url, read.oidc_issuer) == (
+        "https://flags.example.com", "https://ghe.example.com/_services/token",
+    )  # fmt: skip
     assert "kkk" not in repr(read)
 
 
