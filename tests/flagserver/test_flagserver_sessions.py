@@ -175,11 +175,12 @@ def test_a_session_writes_no_flags_makes_no_keys_and_sends_no_counts(there: Trus
 
 def test_a_session_locks_its_own_flags_and_lifts_what_it_could_widen(there: Trusting) -> None:
     inside, outside = there.session(), there.session(**COMMENT)
-    lock = {"reason": "incident", "by": "@ann", "flag": "shop"}
+    there.begin(there.session())
+    lock = {"reason": "incident", "by": "@ann", "flag": "shop", "name": "incident"}
     held = there.call("POST", "/v1/locks", lock, role=None, X_API_Key=outside)
     assert held.status_code == 201, held.text
     where = f"/v1/locks/{held.get_json()['id']}"
-    for other in ({**lock, "flag": "cart"}, {"reason": "incident", "by": "@ann"}):
+    for other in ({**lock, "flag": "cart"}, {**lock, "flag": None}):
         refused = there.call("POST", "/v1/locks", other, role=None, X_API_Key=outside)
         assert (refused.status_code, refused.get_json()["error"]) == (403, "session_flag")
     assert there.call("DELETE", where, role=None, X_API_Key=outside).get_json()["error"] == "session_environment"
