@@ -75,7 +75,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """How one arm's requests spread: ``counts[i]`` took at most ``bounds[i]`` (which rise), ``total`` were counted."""
+    """How long one arm's requests took: ``counts[i]`` at most ``bounds[i]`` seconds (they rise), of ``total``."""
 
     __pydantic_config__ = STRICT
 
@@ -105,6 +105,7 @@ class Value:
 
 
 Measure = Counters | Histogram | Moments | Value
+"""One arm's part of a further metric. As counters, ``errors`` may be events, of which requests have any number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,21 +119,6 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """Both arms' counters, read at one moment ``at`` (seconds since the epoch). ``None``: no such series.
-
-    ``metrics`` are further ones by their names in the plan, read at the same moment.
-    """
-
-    __pydantic_config__ = STRICT
-
-    at: float
-    stable: Counters | None
-    canary: Counters | None
-    metrics: Mapping[str, Measured] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceDown:
     """A source that could not be read: why, in one sentence that holds no secret."""
 
@@ -141,6 +127,21 @@ class SourceDown:
     at: float
     reason: VerdictReason
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Both arms' counters, read at one moment ``at`` (seconds since the epoch). ``None``: no such series.
+
+    ``metrics`` are further ones by their names in the plan, read up to the same moment, or why they were not.
+    """
+
+    __pydantic_config__ = STRICT
+
+    at: float
+    stable: Counters | None
+    canary: Counters | None
+    metrics: Mapping[str, Measured | SourceDown] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,17 +73,6 @@ class Confirm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One rung of the ramp: the canary's ``share``, for at least ``bake`` seconds."""
-
-    __pydantic_config__ = STRICT
-
-    share: int
-    bake: float = 300.0
-    confirm: Confirm | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """How long a verdict may stand, in seconds, and what follows."""
 
@@ -93,22 +82,53 @@ class Budget:
     then: Policy
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One rung of the ramp: the canary's ``share``, for at least ``bake`` seconds.
+
+    ``timeout``, in seconds, and ``inconclusive`` take the place of the plan's own for this step, where they are given.
+    """
+
+    __pydantic_config__ = STRICT
+
+    share: int
+    bake: float = 300.0
+    confirm: Confirm | None = None
+    timeout: float | None = None
+    inconclusive: Budget | None = None
+
+
+ERRORS, TRAFFIC = "errors", "traffic"
+"""What the two parts of the evidence are called that every rollout has."""
+
+
 class MetricKind(StrEnum):
-    """What a further metric is made of: failures of requests, a histogram, a mean, or a value for limits alone."""
+    """What a further metric is made of.
+
+    Failures of requests, events that requests have any number of, a histogram, a mean, or a value for limits alone.
+    """
 
     ERRORS = "errors"
+    COUNT = "count"
     LATENCY = "latency"
     MEAN = "mean"
     VALUE = "value"
 
 
+class Better(StrEnum):
+    """Which way a metric is good."""
+
+    LOWER = "lower"
+    HIGHER = "higher"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSettings:
-    """A further metric beside the errors; more of it is worse.
+    """A further metric beside the errors.
 
-    ``margin`` is the largest harmless ratio, canary to stable: of failures, of requests slower than a bound, of means.
-    ``floor`` is the rate of failures below which nothing is reverted. ``weight`` is its part of what the
-    metrics share.
+    ``margin`` is the largest harmless ratio, worse arm to better: of failures, of events, of requests slower than a
+    bound, of means. ``floor`` is the rate below which nothing is reverted. ``weight`` is its part of what the metrics
+    share. ``better``: where more of it is good, a canary that has less is worse.
     """
 
     __pydantic_config__ = STRICT
@@ -118,6 +138,7 @@ class MetricSettings:
     margin: float = 1.25
     floor: float = 0.001
     weight: float = 1.0
+    better: Better = Better.LOWER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +238,16 @@ class RolloutPlan:
         """The step of this number, 0 being the dark one."""
         return self.dark if number == 0 else self.steps[number - 1]
 
+    def timeout(self, number: int) -> float:
+        """How long the step of this number may last, in seconds."""
+        own = self.step(number).timeout
+        return self.step_timeout if own is None else own
+
+    def budget(self, word: VerdictWord, number: int) -> Budget:
+        """How long this verdict may stand in the step of this number, and what follows."""
+        own = self.step(number).inconclusive
+        return self.budgets[word] if own is None or word is not VerdictWord.INCONCLUSIVE else own
+
 
 _LONGEST = 30 * 86_400
 
@@ -279,10 +310,15 @@ def _timings(plan: RolloutPlan) -> Iterator[Problem]:
         yield Problem("scaleDownDelay", seconds(plan.scale_down_delay), allowed)
     for number, step in enumerate((plan.dark, *plan.steps)):
         path = "dark.bake" if number == 0 else f"steps[{number - 1}].bake"
-        if not 0 <= step.bake < plan.step_timeout:
-            yield Problem(
-                path, seconds(step.bake), f"at least 0s, less than stepTimeout ({seconds(plan.step_timeout)})"
-            )
+        if step.timeout is not None and not 0 < step.timeout <= _LONGEST:
+            yield Problem(f"{path[:-4]}timeout", seconds(step.timeout), "more than 0s and at most 720h")
+        elif not 0 <= step.bake < plan.timeout(number):
+            allowed = f"at least 0s, less than {_timeout_of(step)} ({seconds(plan.timeout(number))})"
+            yield Problem(path, seconds(step.bake), allowed)
+
+
+def _timeout_of(step: Step) -> str:
+    return "stepTimeout" if step.timeout is None else "the step's timeout"
 
 
 ALLOWED_POLICIES: Mapping[str, tuple[Policy, ...]] = {
@@ -308,12 +344,16 @@ def _policies(plan: RolloutPlan) -> Iterator[Problem]:
     for word in plan.budgets.keys() - DEFAULT_BUDGETS.keys():
         yield Problem(f"policies.{word}", str(word), "only " + ", ".join(DEFAULT_BUDGETS))
     for number, step in enumerate((plan.dark, *plan.steps)):
+        place = "dark" if number == 0 else f"steps[{number - 1}]"
+        if (budget := step.inconclusive) is not None:
+            yield from _policy(f"{place}.inconclusive.then", "policies.inconclusive", budget.then)
+            if not 0 < budget.seconds <= _LONGEST:
+                yield Problem(f"{place}.inconclusive.after", seconds(budget.seconds), "more than 0s and at most 720h")
         if step.confirm is not None:
-            place = "dark" if number == 0 else f"steps[{number - 1}]"
             yield from _policy(f"{place}.confirm.then", "confirm.then", step.confirm.then)
-            if not 0 < step.confirm.timeout < plan.step_timeout - step.bake:
-                limit = seconds(plan.step_timeout - step.bake)
-                allowed = f"more than 0s and less than stepTimeout without the bake ({limit})"
+            if not 0 < step.confirm.timeout < plan.timeout(number) - step.bake:
+                limit = seconds(plan.timeout(number) - step.bake)
+                allowed = f"more than 0s and less than {_timeout_of(step)} without the bake ({limit})"
                 yield Problem(f"{place}.confirm.timeout", seconds(step.confirm.timeout), allowed)
     yield from _policy("firstDeploy", "firstDeploy", plan.first_deploy)
 
@@ -351,6 +391,14 @@ def _judging(judge: JudgeSettings) -> Iterator[Problem]:
     for number, metric in enumerate(judge.metrics):
         for name, value in (("margin", metric.margin), ("floor", metric.floor), ("weight", metric.weight)):
             yield from _bounded(f"metrics[{number}].{name}", name, value)
+    names = [ERRORS, TRAFFIC, *(metric.name for metric in judge.metrics)]
+    for number, metric in enumerate(judge.metrics):
+        if metric.name in names[: number + 2]:
+            yield Problem(f"metrics[{number}].name", repr(metric.name), "a name of its own, for reports and limits")
+    for number, limit in enumerate(judge.limits):
+        if limit.metric == TRAFFIC or limit.metric not in names:
+            known = ", ".join(one for one in names if one != TRAFFIC)
+            yield Problem(f"limits[{number}].metric", repr(limit.metric), f"one of {known}")
 
 
 def _bounded(path: str, name: str, value: float) -> Iterator[Problem]:

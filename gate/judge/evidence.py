@@ -12,11 +12,7 @@ from gate.judge.counters import Batch, Interval, plus
 from gate.judge.eprocess import Stakes, sum_of_logs
 from gate.judge.state import Alarm, JudgeState
 from rampgate.evidence import Reading, Sample, VerdictReason
-from rampgate.plan import WHOLE, MetricKind
-
-ERRORS, TRAFFIC = "errors", "traffic"
-"""What the two parts that every rollout has are called."""
-
+from rampgate.plan import ERRORS, TRAFFIC, WHOLE, MetricKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Division:
@@ -190,6 +186,12 @@ def _cap(state: JudgeState, weight: float) -> float:
 
 
 def _alarm(state: JudgeState, interval: Interval) -> Alarm:
+    alarm = _found(state, interval)
+    excluded = promotion.excluded(state.promotion, state.settings.beta) if state.share < WHOLE else None
+    return replace(alarm, text=words.whole(alarm.text, words.known(excluded, state.settings.beta)))
+
+
+def _found(state: JudgeState, interval: Interval) -> Alarm:
     culprit = max(_parts(state), key=lambda part: log(part.weight) + part.log_e)
     if culprit.name == TRAFFIC:
         stable, canary = interval.requests or (0, 0)

@@ -15,9 +15,9 @@ from gate.judge.eprocess import Stakes, sum_of_logs
 from gate.judge.harm import Harm
 from gate.judge.means import Means, Sums
 from gate.judge.promotion import Promotion
-from rampgate.evidence import Counters, Histogram, Measured, Moments, Sample, Value
+from rampgate.evidence import Counters, Histogram, Measured, Moments, Sample, SourceDown, Value, VerdictReason
 from rampgate.evidence import Measure as Raw
-from rampgate.plan import MetricKind, MetricSettings
+from rampgate.plan import Better, MetricKind, MetricSettings, seconds
 
 Figures = tuple[float, ...]
 """One arm's figures, raw or risen. The first is how many were counted."""
@@ -29,7 +29,8 @@ class Further:
 
     ``stable`` and ``canary`` are the raw figures of the last reading that had them both, ``open_`` what rose since a
     batch was closed, ``here_`` what rose in this step. ``bounds`` are a histogram's, ``chosen`` those bet on, one of
-    ``harms`` for each. ``fresh`` counts this step's polls with something to compare.
+    ``harms`` for each. ``fresh`` counts this step's polls with something to compare. ``trouble`` says why the last
+    reading could not be used, ``down`` that its source could not be read.
     """
 
     bounds: Figures = ()
@@ -49,6 +50,7 @@ class Further:
     stable_value: float | None = None
     fresh: int = 0
     trouble: str = ""
+    down: VerdictReason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +73,13 @@ def entered(metric: Further) -> Further:
     )
 
 
-def take(metric: Further, settings: MetricSettings, measured: Measured | None, *, anew: bool) -> Further:
+def take(
+    metric: Further, settings: MetricSettings, measured: Measured | SourceDown | None, *, anew: bool
+) -> Further:
     """Difference one reading with the last; ``anew`` begins here, so that no interval spans two steps."""
-    metric = replace(metric, last_stable=(), last_canary=(), value=None, stable_value=None, trouble="")
+    metric = replace(metric, last_stable=(), last_canary=(), value=None, stable_value=None, trouble="", down=None)
+    if isinstance(measured, SourceDown):
+        return replace(metric, trouble=measured.text, down=measured.reason)
     if measured is None or measured.stable is None or measured.canary is None:
         return replace(metric, trouble="the source has no figures for both arms")
     if settings.kind is MetricKind.VALUE:
@@ -124,6 +130,8 @@ def _figures(raw: Raw, kind: MetricKind) -> Figures | None:
     match raw, kind:
         case Counters(requests=n, errors=x), MetricKind.ERRORS:
             return (n, x) if 0 <= x <= n else None
+        case Counters(requests=n, errors=x), MetricKind.COUNT:
+            return (n, x) if n >= 0 and x >= 0 else None
         case Histogram() as spread, MetricKind.LATENCY:
             return (spread.total, *spread.counts) if latency.is_sound(spread) else None
         case Moments(count=n, sum=total, squares=squares), MetricKind.MEAN:
@@ -142,6 +150,8 @@ def _risen(before: Figures, now: Figures, kind: MetricKind) -> Figures | None:
     elif kind is MetricKind.LATENCY:
         spread = (0.0, *risen[1:], risen[0])
         sound = all(low <= high for low, high in pairwise(spread))
+    elif kind is MetricKind.COUNT:
+        sound = min(risen) >= 0
     else:
         sound = 0 <= risen[1] <= risen[0]
     return risen if sound else None
@@ -161,7 +171,7 @@ def weigh(metric: Further, settings: MetricSettings, terms: Terms) -> Further:
     if stable[0] < 1 or canary[0] < 1 or stable[0] + canary[0] < BATCH:
         return metric
     metric = replace(metric, open_stable=(), open_canary=())
-    batches = [_batch(stable, canary, place) for place in _places(metric, settings)]
+    batches = [_batch(*_by_harm(stable, canary, settings), place) for place in _places(metric, settings)]
     if not batches:
         return metric
     harms = metric.harms or (Harm(),) * len(batches)
@@ -186,7 +196,7 @@ def weigh(metric: Further, settings: MetricSettings, terms: Terms) -> Further:
 
 
 def _weigh_means(metric: Further, settings: MetricSettings, terms: Terms) -> Further:
-    stable, canary = metric.open_stable, metric.open_canary
+    stable, canary = _by_harm(metric.open_stable, metric.open_canary, settings)
     if stable[0] < means.LEAST or canary[0] < means.LEAST:
         return metric
     weighed = means.weigh(
@@ -202,9 +212,17 @@ def _weigh_means(metric: Further, settings: MetricSettings, terms: Terms) -> Fur
     return replace(metric, means=weighed, open_stable=(), open_canary=())
 
 
+def _by_harm(stable: Figures, canary: Figures, settings: MetricSettings) -> tuple[Figures, Figures]:
+    """The arm that should have less, and the one suspected of more. Where more is good, that one is stable.
+
+    "Stable has at most ``margin`` times the canary's" is the same claim with the arms exchanged, and as exact.
+    """
+    return (stable, canary) if settings.better is Better.LOWER else (canary, stable)
+
+
 def _places(metric: Further, settings: MetricSettings) -> tuple[int, ...]:
     """Which of the figures are played: the failures themselves, or what exceeds each chosen bound."""
-    return (0,) if settings.kind is MetricKind.ERRORS else tuple(number + 1 for number in metric.chosen)
+    return tuple(number + 1 for number in metric.chosen) if settings.kind is MetricKind.LATENCY else (0,)
 
 
 def _batch(stable: Figures, canary: Figures, place: int) -> Batch:
@@ -270,14 +288,18 @@ def sentence(metric: Further, settings: MetricSettings) -> str:
     stable, canary = metric.here_stable, metric.here_canary
     if metric.trouble or not stable or not canary or min(stable[0], canary[0]) <= 0:
         return f"{settings.name}: {metric.trouble or 'nothing to compare yet'}"
-    if settings.kind is MetricKind.MEAN:
-        return (
-            f"{settings.name}: {canary[1] / canary[0]:.4g} on the canary against {stable[1] / stable[0]:.4g} on stable"
-        )
+    if settings.kind in (MetricKind.MEAN, MetricKind.COUNT):
+        each = "" if settings.kind is MetricKind.MEAN else " a request"
+        mine, its = f"{canary[1] / canary[0]:.4g}{each}", f"{stable[1] / stable[0]:.4g}{each}"
+        return f"{settings.name}: {mine} on the canary against {its} on stable"
     place = _worst(metric) if settings.kind is MetricKind.LATENCY else 0
-    what = f"{settings.name}" if place == 0 else f"{settings.name} above {metric.bounds[place - 1]:g}"
+    what = f"{settings.name}" if place == 0 else f"{settings.name} above {_time(metric.bounds[place - 1])}"
     batch = _batch(stable, canary, place)
     return f"{what}: {_part(batch.canary)} on the canary against {_part(batch.stable)} on stable"
+
+
+def _time(bound: float) -> str:
+    return seconds(bound) if bound >= 0.001 else f"{1000 * bound:g}ms"
 
 
 def _worst(metric: Further) -> int:

@@ -21,6 +21,8 @@ PATIENCE = 3
 
 Finding = tuple[VerdictWord, VerdictReason, str]
 
+_WEIGHED = (VerdictWord.HEALTHY, VerdictWord.INCONCLUSIVE)
+
 
 def begin(settings: JudgeSettings, *, steps: int, planned_polls: int, hold_back: bool = True) -> JudgeState:
     """A judge that has seen nothing, for a rollout of ``steps`` steps and about ``planned_polls`` polls in all.
@@ -116,7 +118,8 @@ def _hold(state: JudgeState, interval: Interval, anew: bool) -> JudgeState:
     state = replace(state, held=tuple(found))
     for limit, held in zip(state.settings.limits, state.held, strict=True):
         if state.alarm is None and held.failures > limit.failure_limit:
-            text = words.limit_broken(limit, held.failures)
+            excluded = promotion.excluded(state.promotion, state.settings.beta)
+            text = words.whole(words.limit_broken(limit, held.failures), words.known(excluded, state.settings.beta))
             alarm = Alarm(reason=VerdictReason.LIMIT_EXCEEDED, text=text, culprit=limit.metric)
             state = replace(state, alarm=alarm)
     return state
@@ -156,6 +159,9 @@ def _unread(state: JudgeState, reading: Reading, interval: Interval, before: flo
     empty = (VerdictWord.SOURCE_DOWN, VerdictReason.SOURCE_EMPTY, missing)
     if reading.stable is None and state.share < WHOLE:
         return empty
+    for one, metric in zip(state.settings.metrics, state.further, strict=True):
+        if metric.down is not None:
+            return VerdictWord.SOURCE_DOWN, metric.down, f"{one.name}: {metric.trouble}"
     if state.share == 0:
         text = "The source answers, and nobody is on the canary yet."
         return VerdictWord.HEALTHY, VerdictReason.VERIFIED, text
@@ -227,15 +233,18 @@ def _collecting(text: str) -> Finding:
 
 
 def _verdict(state: JudgeState, finding: Finding, excluded: float | None) -> Verdict:
-    """With the evidence as it stands, which every verdict carries."""
+    """With the evidence as it stands, which every verdict carries, and what the step's data exclude."""
     word, reason, text = finding
+    # Harm that was found keeps the words of that moment.
+    told = state.alarm is None and word in _WEIGHED and 0 < state.share < WHOLE
+    said = words.exclusion(excluded, state.settings.beta) if told else None
     return Verdict(
         word=word,
         reason=reason,
-        text=text,
+        text=words.whole(text, said),
         log_e=log_e(state),
         threshold=threshold(state),
         excluded=excluded,
-        no_harm=suspicion(state) < 0.0 and state.alarm is None,
+        no_harm=suspicion(state) < 0.0 and state.alarm is None and not any(one.trouble for one in state.further),
         culprit=state.alarm.culprit if state.alarm is not None else None,
     )

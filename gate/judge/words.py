@@ -37,6 +37,11 @@ def exclusion(ratio: float | None, beta: float) -> str:
     return f"more than ×{shown.removesuffix('.0')} excluded at {100 * (1 - beta):.3g} %"
 
 
+def known(ratio: float | None, beta: float) -> str | None:
+    """What is excluded, where anything is: for words on harm, of which nobody asks what is not known."""
+    return None if ratio is None else exclusion(ratio, beta)
+
+
 def missing_traffic(stable: int, canary: int, share: int) -> str:
     """A canary that does not get its share."""
     due = expected(stable, share)
@@ -84,6 +89,19 @@ def limit_unclear(limit: Limit, held: Held) -> str:
         f"The fixed limit on {limit.metric} ({_condition(limit)}) is not known to be kept: the last measurement was "
         f"{held.last}, {held.inconclusive} of all were inconclusive."
     )
+
+
+LONGEST = 1900
+"""Characters of a verdict: the flag server takes 2000."""
+
+
+def whole(text: str, excluded: str | None) -> str:
+    """A verdict's sentence, with what is excluded where it does not say so itself, and no longer than is taken."""
+    if excluded is not None and excluded not in text:
+        room = LONGEST - len(excluded) - 11
+        text = text if len(text) <= room else f"{text[: room - 1].rstrip()}…"
+        return f"{text.rstrip().removesuffix('.')}; errors: {excluded}."
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1].rstrip()}…"
 
 
 def _condition(limit: Limit) -> str:

@@ -135,7 +135,7 @@ def _with_budgets(plan: RolloutPlan, state: State, word: VerdictWord | None, now
     state = moves.without_due(state, *disproved[word])
     if word is None or state.phase not in (Phase.DARK, Phase.PROGRESSING, Phase.WAITING):
         return state
-    name, budget = BUDGET_OF[word], plan.budgets[word]
+    name, budget = BUDGET_OF[word], plan.budget(word, state.step)
     if name in state.deadlines:
         return state
     start = now

@@ -175,7 +175,7 @@ def go_dark(plan: RolloutPlan, state: State, now: float, text: str) -> Transitio
     """The new version is up and verified, at 0 %. Step 0 begins; its verdict is the verification's."""
     state = changed(state, Reason.VERIFIED, text, phase=Phase.DARK, since=now, entered_at=now, step=0, up=True)
     state = replace(state, actions=(), deadlines=_lease_only(plan, state, now))
-    state = with_due(state, step=Due(at=now + plan.step_timeout, then=Policy.REVERT))
+    state = with_due(state, step=Due(at=now + plan.timeout(state.step), then=Policy.REVERT))
     return stay(state, Verb.HOLD, Because(reason=Reason.VERIFIED, text=text))
 
 
@@ -192,7 +192,7 @@ def enter_step(plan: RolloutPlan, state: State, step: int, now: float, by: Widen
         widened_by=by, exposed=True, back_to=None, held_by=None, word=None, no_harm=False,
     )  # fmt: skip
     state = watched(plan, without_due(state, *_OF_THE_STEP), now)
-    state = with_due(state, step=Due(at=now + plan.step_timeout, then=Policy.REVERT))
+    state = with_due(state, step=Due(at=now + plan.timeout(state.step), then=Policy.REVERT))
     actions: tuple[Action, ...] = ()
     if plan.strategy is Strategy.ROLLING:
         state, actions = demand(state, (ActionKind.ROLL, ArmName.CANARY, now, step_share(plan, step)))

@@ -93,7 +93,7 @@ def test_a_slower_canary_is_found_and_named_with_its_bound():
             break
 
     assert (look.verdict.reason, look.verdict.culprit) == (VerdictReason.METRIC_WORSE, "latency")
-    assert look.verdict.text.startswith("latency above 0.1: 50 % (1000 of 2000) on the canary against 20 %")
+    assert look.verdict.text.startswith("latency above 100ms: 50 % (1000 of 2000) on the canary against 20 %")
 
 
 def test_a_new_slow_tail_is_found_where_stable_has_none():
