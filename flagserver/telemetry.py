@@ -14,10 +14,10 @@ from flagserver.store import users as users_store
 from flagserver.store.minutes import Span
 from flagserver.store.telemetry import BUCKET, NO_BOUND, Count
 from flagserver.store.users import HASH, HIGHEST_RANK, MOST_AFFECTED, REGISTERS, Seen
-from rampgate.evidence import Counters
+from rampgate.evidence import Counters, Histogram
 from rampgate.problem import Problem
 from rampgate.rollout import Minute, Telemetry
-from rampgate.wire import STRICT
+from rampgate.wire import LATENCY_BOUNDS_MS, STRICT
 
 MOST = 10**9
 """The highest count of a line, and of a whole batch. One batch cannot spoil a comparison for ever."""
@@ -167,13 +167,26 @@ class Counting:
                 raise NotFoundError(f"There is no rollout {rollout_id}.", code="rollout_not_found")
             totals = counts_store.totals(tx, rollout_id, record.state.attempt)
             users = users_store.totals(tx, rollout_id, record.state.attempt)
+            timed = counts_store.timed(
+                tx, record.plan.environment, record.plan.flag, rollout_id, record.state.attempt
+            )
             dropped = counts_store.dropped_since(tx, record.plan.environment, record.attempt_at)
         return Telemetry(
             at=self._store.now(),
             stable=_counters(totals, users, record.stable.name),
             canary=_counters(totals, users, record.canary.name),
             dropped=dropped,
+            stable_latency=_spread(timed.get(record.stable.name, {})),
+            canary_latency=_spread(timed.get(record.canary.name, {})),
         )
+
+
+def _spread(within: Mapping[float, int]) -> Histogram:
+    """The requests by the clients' own buckets, whatever bounds other clients count by: theirs are rounded up."""
+    bounds = LATENCY_BOUNDS_MS
+    counts = [sum(count for bound, count in within.items() if bound <= most) for most in bounds]
+    seconds = tuple(bound / 1000 for bound in bounds)
+    return Histogram(bounds=seconds, counts=tuple(counts), total=sum(within.values()))
 
 
 def _count(one: Increment) -> Count:

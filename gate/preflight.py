@@ -161,6 +161,9 @@ def _without_zero(options: Options) -> Options | None:
 def _measures(reading: Reading, path: str) -> Iterator[Finding]:
     """Whether both arms' further metrics are of one kind, with the same buckets."""
     for name, both in reading.metrics.items():
+        if isinstance(both, SourceDown):
+            yield _refused(f"{path}.{name}", both.text)
+            continue
         stable, canary = both.stable, both.canary
         if stable is None or canary is None:
             continue

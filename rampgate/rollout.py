@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rampgate.evidence import ArmName, Counters
+from rampgate.evidence import ArmName, Counters, Histogram
 from rampgate.machine.events import Event
 from rampgate.machine.state import Action, Because, Phase, Refusal, State, Verb
 from rampgate.plan import RolloutPlan
@@ -134,7 +134,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telemetry:
-    """What apps counted on each arm of a rollout since its attempt began: cumulative, at one moment."""
+    """What apps counted on each arm of a rollout since its attempt began: cumulative, at one moment.
+
+    ``stable_latency`` and ``canary_latency`` hold the requests that were timed, always in the same buckets.
+    """
 
     __pydantic_config__ = STRICT
 
@@ -142,6 +145,8 @@ class Telemetry:
     stable: Counters
     canary: Counters
     dropped: int = 0
+    stable_latency: Histogram | None = None
+    canary_latency: Histogram | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

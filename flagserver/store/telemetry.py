@@ -79,6 +79,21 @@ def totals(tx: Tx, rollout_id: str, attempt: int) -> Mapping[str, Counters]:
     return {row.variant: Counters(requests=int(row.requests), errors=int(row.errors)) for row in rows}
 
 
+def timed(
+    tx: Tx, environment: str, flag: str, rollout_id: str, attempt: int
+) -> Mapping[str, Mapping[float, int]]:
+    """Per variant, the requests that ended within each bound (in ms) and not within a lower one."""
+    total = sa.func.coalesce(sa.func.sum(latencies.c.requests), 0).label("requests")
+    grouped = sa.select(latencies.c.variant, latencies.c.below_ms, total)
+    # All four, in the order of the key, which is the only index that helps.
+    where = {"environment": environment, "flag": flag, "rollout": rollout_id, "attempt": attempt}
+    statement = grouped.where(*(latencies.c[name] == value for name, value in where.items()))
+    found: dict[str, dict[float, int]] = {}
+    for row in tx.all(statement.group_by(latencies.c.variant, latencies.c.below_ms)):
+        found.setdefault(row.variant, {})[float(row.below_ms)] = int(row.requests)
+    return found
+
+
 def dropped_since(tx: Tx, environment: str, moment: float) -> int:
     """Counts that clients had to drop since then, whatever flag they were of."""
     total = sa.func.coalesce(sa.func.sum(telemetry_batches.c.dropped), 0)

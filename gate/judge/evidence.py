@@ -14,6 +14,7 @@ from gate.judge.state import Alarm, JudgeState
 from rampgate.evidence import Reading, Sample, VerdictReason
 from rampgate.plan import ERRORS, TRAFFIC, WHOLE, MetricKind
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Division:
     """How the capital is divided: errors, traffic, and all further metrics together."""

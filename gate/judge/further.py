@@ -73,9 +73,7 @@ def entered(metric: Further) -> Further:
     )
 
 
-def take(
-    metric: Further, settings: MetricSettings, measured: Measured | SourceDown | None, *, anew: bool
-) -> Further:
+def take(metric: Further, settings: MetricSettings, measured: Measured | SourceDown | None, *, anew: bool) -> Further:
     """Difference one reading with the last; ``anew`` begins here, so that no interval spans two steps."""
     metric = replace(metric, last_stable=(), last_canary=(), value=None, stable_value=None, trouble="", down=None)
     if isinstance(measured, SourceDown):

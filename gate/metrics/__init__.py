@@ -3,17 +3,18 @@
 A further source is one file here, one line in ``SOURCES`` and one page in docs/sources.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from gate.metrics.cloudwatch import CloudWatchOptions
 from gate.metrics.command import CommandOptions
 from gate.metrics.datadog import DatadogOptions
 from gate.metrics.flagserver import FlagServerOptions
+from gate.metrics.gathered import Gathered
 from gate.metrics.graphite import GraphiteOptions
 from gate.metrics.influxdb import InfluxOptions
 from gate.metrics.prometheus import PrometheusOptions
-from gate.metrics.source import Means, Options, Question, Source, TelemetryApi
+from gate.metrics.source import Gauge, Means, Options, Question, Source, TelemetryApi, Wanted
 from gate.metrics.web import WebOptions
 
 SOURCES: Mapping[str, type[Options]] = MappingProxyType(
@@ -34,9 +35,11 @@ SHARED = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_T
 """Credentials that deploy hooks keep, though a source reads them too: a hook that deploys to AWS needs the same."""
 
 
-def build(options: Options, means: Means) -> Source:
-    """The source that these options describe."""
-    return options.source(means)
+def build(options: Options, means: Means, further: Iterable[tuple[Wanted, Options]] = ()) -> Source:
+    """The source that these options describe, with the further metrics that are read beside it."""
+    source = options.source(means)
+    gauges = {wanted.name: its.gauge(means, wanted) for wanted, its in further}
+    return Gathered(source, gauges) if gauges else source
 
 
 __all__ = [
@@ -46,6 +49,7 @@ __all__ = [
     "CommandOptions",
     "DatadogOptions",
     "FlagServerOptions",
+    "Gauge",
     "GraphiteOptions",
     "InfluxOptions",
     "Means",
@@ -54,6 +58,7 @@ __all__ = [
     "Question",
     "Source",
     "TelemetryApi",
+    "Wanted",
     "WebOptions",
     "build",
 ]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import floor, isfinite
-from typing import Annotated
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
 from gate.fetch import Got, NotGot, Trouble, Visit, origin
@@ -26,6 +26,9 @@ MOST_COUNT = 2**53
 
 LOOK_BACK = 3600.0
 """Seconds before the rollout from which sums are taken, so that a stable version with traffic has a series at once."""
+
+
+Answer = TypeVar("Answer")
 
 
 class Down(Exception):  # noqa: N818
@@ -130,8 +133,8 @@ def delay_problems(delay: float, path: str) -> Iterator[Problem]:
 
 
 def answered(
-    kind: str, question: Question, timeout: float, login: Callable[[], Login], read: Callable[[Visit], Reading]
-) -> Reading | SourceDown:
+    kind: str, question: Question, timeout: float, login: Callable[[], Login], read: Callable[[Visit], Answer]
+) -> Answer | SourceDown:
     """One reading, by ``read``, over connections that ``login`` opens; ``kind`` is what people call the source."""
     secrets = Secrets()
     try:
@@ -193,8 +196,8 @@ def said(answer: object, *keys: str) -> str:
     return str(found[0]) if found else "no explanation"
 
 
-def count_of(value: object, query: str) -> int:
-    """A number as a counter holds it. Raises ``Down``."""
+def number_of(value: object, query: str) -> float:
+    """A number, whichever. Raises ``Down``."""
     shown = cut(query, 300)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise unreadable(f"the query's value cannot be read: {shown}")
@@ -204,9 +207,15 @@ def count_of(value: object, query: str) -> int:
         raise unreadable(f"the query's value cannot be read: {shown}") from None
     if not isfinite(number):
         raise unreadable(f"the query's value is {number}, no count: {shown}")
+    return number
+
+
+def count_of(value: object, query: str) -> int:
+    """A number as a counter holds it. Raises ``Down``."""
+    number = number_of(value, query)
     whole = round(number)
     if number < 0 or number > MOST_COUNT or abs(number - whole) > 1e-9 * max(1.0, number):
-        raise unreadable(f"{value} is no counter's value (0, 1, 2, …): {shown}")
+        raise unreadable(f"{number:.17g} is no counter's value (0, 1, 2, …): {cut(query, 300)}")
     return whole
 
 

@@ -5,11 +5,11 @@ Source: the Amazon CloudWatch API reference, GetMetricData (which figures are ke
 """
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import floor, fsum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from gate.fetch import Visit
 from gate.foreign import cut
@@ -18,11 +18,7 @@ from gate.metrics.asking import (
     Down,
     Login,
     Span,
-    What,
-    answered,
     arrived,
-    both_arms,
-    count_of,
     credential,
     delay_problems,
     refusal,
@@ -34,8 +30,10 @@ from gate.metrics.asking import (
 )
 from gate.metrics.keys import AbsentErrors, As, Key
 from gate.metrics.queries import OF_AN_ARM, PLAIN, has, values
-from gate.metrics.source import Means, Question, Source
-from rampgate.evidence import ArmName, Reading, SourceDown
+from gate.metrics.source import Gauge, Means, Question, Source, Wanted
+from gate.metrics.store import Named, StoreGauge, StoreSource, Texts, main, place_of
+from rampgate.evidence import ArmName
+from rampgate.plan import MetricKind
 from rampgate.problem import Problem
 
 HOUR = 3600.0
@@ -56,8 +54,8 @@ class CloudWatchOptions:
     region: Annotated[str, Key(As.TEXT, "The AWS region.")]
     namespace: Annotated[str, Key(As.TEXT, "The metrics' namespace, such as AWS/ApplicationELB.")]
     dimensions: Annotated[Dimensions, Key(As.TEXT_BY_SLOT, "Dimension to value, or to one value for each slot.")]
-    requests: Annotated[str, Key(As.TEXT, "The metric whose sum counts all requests.")]
-    errors: Annotated[str, Key(As.TEXT, "The metric whose sum counts failed requests.")]
+    requests: Annotated[str, Key(As.TEXT, "The metric whose sum counts all requests.")] = ""
+    errors: Annotated[str, Key(As.TEXT, "The metric whose sum counts failed requests.")] = ""
     period: Annotated[float, Key(As.DURATION, "The metrics' period.")] = 60.0
     delay: Annotated[float, Key(As.DURATION, "How late figures may arrive.")] = 120.0
     absent_errors: Annotated[AbsentErrors, Key(As.CHOICE, "What no errors found means: unknown, or zero.")] = (
@@ -73,16 +71,22 @@ class CloudWatchOptions:
     )
     timeout: Annotated[float, Key(As.DURATION, "The longest that one reading may take.")] = 10.0
 
+    gives: ClassVar[frozenset[MetricKind]] = frozenset(MetricKind) - {MetricKind.VALUE}
+    past: ClassVar[bool] = True
+
     def problems(self, path: str) -> Iterator[Problem]:
+        yield from self.problems_of(main(self.requests, self.errors), path)
+
+    def problems_of(self, wanted: Wanted, path: str) -> Iterator[Problem]:
         if self.url is not None:
             yield from url_problems(self.url, f"{path}.url")
         yield from timeout_problems(self.timeout, path)
         yield from delay_problems(self.delay, path)
         if self.period not in (1, 5, 10, 20, 30) and (self.period < 60 or HOUR % self.period or self.period % 60):
             yield Problem(f"{path}.period", f"{self.period:g}s", "1s, 5s, 10s, 20s, 30s, or minutes that part an hour")
-        told_apart = any(has(text, *OF_AN_ARM) for text in (self.requests, self.errors, self.namespace))
+        told_apart = any(has(text, *OF_AN_ARM) for text in (*wanted.queries.values(), self.namespace))
         told_apart |= any(not isinstance(one, str) or has(one, *OF_AN_ARM) for one in self.dimensions.values())
-        texts = {f"{path}.queries.requests": self.requests, f"{path}.queries.errors": self.errors}
+        texts = {place_of(path, figure): text for figure, text in wanted.queries.items()}
         for name, value in self.dimensions.items():
             each = {"": value} if isinstance(value, str) else {f".{slot}": text for slot, text in value.items()}
             texts |= {f"{path}.dimensions.{name}{slot}": text for slot, text in each.items()}
@@ -96,7 +100,10 @@ class CloudWatchOptions:
         return (self.key_id_env, self.secret_key_env, self.session_token_env)
 
     def source(self, means: Means) -> Source:
-        return CloudWatchSource(self, means.environ)
+        return StoreSource(CloudWatchStore(self, means.environ, main(self.requests, self.errors)))
+
+    def gauge(self, means: Means, wanted: Wanted) -> Gauge:
+        return StoreGauge(CloudWatchStore(self, means.environ, wanted), wanted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,41 +119,40 @@ class _Metric:
         return f"{self.namespace} {self.name} {{{inside}}}"
 
 
-Asked = Mapping[tuple[What, ArmName], _Metric]
+Asked = Mapping[Named, _Metric]
 
 
-class CloudWatchSource:
+class CloudWatchStore:
     """Sums from before the rollout to one moment are counters: asked anew at each reading, they only rise."""
 
-    def __init__(self, options: CloudWatchOptions, environ: Mapping[str, str]) -> None:
+    kind = "cloudwatch"
+    hint = "CloudWatch has no figures where nothing happened: absentErrors: zero says so"
+
+    def __init__(self, options: CloudWatchOptions, environ: Mapping[str, str], wanted: Wanted) -> None:
         """Raises ``ValueError`` for options that have problems."""
+        self.timeout = options.timeout
+        self.absent_errors = options.absent_errors
         self._options = options
         self._environ = environ
+        self._names = wanted.queries
         self._aws = _Aws(region=options.region, url=options.url)
 
-    def read(self, question: Question) -> Reading | SourceDown:
-        options = self._options
-        window = span(question, delay=options.delay, every=options.period, grid=HOUR)
+    def moment(self, question: Question) -> float:
+        return self._window(question).stop
 
-        def read(visit: Visit) -> Reading:
-            asked = {(what, arm): self._metric(question, what, arm) for what in What for arm in ARMS}
-            sums = self._sums(visit, asked, window)
+    def _window(self, question: Question) -> Span:
+        return span(question, delay=self._options.delay, every=self._options.period, grid=HOUR)
 
-            def count(what: What, arm: ArmName) -> int | None:
-                found = sums[what, arm]
-                return count_of(fsum(found), str(asked[what, arm])) if found else None
+    def texts(self, question: Question) -> Asked:
+        names = self._names.items()
+        return {(figure, arm): self._metric(question, name, arm) for figure, name in names for arm in ARMS}
 
-            return both_arms(
-                window.stop,
-                count,
-                lambda what, arm: str(asked[what, arm]),
-                absent_errors=options.absent_errors,
-                hint="CloudWatch has no figures where nothing happened: absentErrors: zero says so",
-            )
+    def numbers(self, visit: Visit, question: Question, texts: Texts) -> Callable[[Named], float | None]:
+        asked = {named: metric for named, metric in texts.items() if isinstance(metric, _Metric)}
+        sums = self._sums(visit, asked, self._window(question))
+        return lambda named: fsum(sums[named]) if sums[named] else None
 
-        return answered("cloudwatch", question, options.timeout, self._login, read)
-
-    def _login(self) -> Login:
+    def login(self) -> Login:
         options = self._options
         key_id = credential(self._environ, options.key_id_env)
         secret = credential(self._environ, options.secret_key_env)
@@ -154,7 +160,7 @@ class CloudWatchSource:
         self._aws.log_in(key_id, secret, token)
         return Login({}, tuple(one for one in (secret, token, key_id) if one))
 
-    def _metric(self, question: Question, what: What, arm: ArmName) -> _Metric:
+    def _metric(self, question: Question, metric: str, arm: ArmName) -> _Metric:
         options, known = self._options, values(question, arm)
         slot = (question.canary if arm is ArmName.CANARY else question.stable).name
         dimensions = {}
@@ -165,14 +171,14 @@ class CloudWatchSource:
             dimensions[name] = PLAIN.read(text).of(known)
         return _Metric(
             namespace=PLAIN.read(options.namespace).of(known),
-            name=PLAIN.read(options.errors if what is What.ERRORS else options.requests).of(known),
+            name=PLAIN.read(metric).of(known),
             dimensions=dimensions,
         )
 
-    def _sums(self, visit: Visit, asked: Asked, window: Span) -> dict[tuple[What, ArmName], list[float]]:
+    def _sums(self, visit: Visit, asked: Asked, window: Span) -> dict[Named, list[float]]:
         """Each period's sums, whole hours as such. Raises ``Down``."""
         hours = floor(window.stop / HOUR) * HOUR
-        found: dict[tuple[What, ArmName], list[float]] = {one: [] for one in asked}
+        found: dict[Named, list[float]] = {one: [] for one in asked}
         for start, stop, period in ((window.start, hours, HOUR), (hours, window.stop, self._options.period)):
             if stop > start:
                 for one, sums in self._aws.sums(visit, asked, Span(start, stop), period).items():
@@ -226,7 +232,7 @@ class _Aws:
         got = arrived(self.visit.post(request.url, body, headers))
         return AWSResponse(request.url, got.status, dict(got.headers), _Body(got.body))
 
-    def sums(self, visit: Visit, asked: Asked, window: Span, period: float) -> dict[tuple[What, ArmName], list[float]]:
+    def sums(self, visit: Visit, asked: Asked, window: Span, period: float) -> dict[Named, list[float]]:
         """The sums of every period in the window. Raises ``Down``."""
         ids = {f"m{number}": one for number, one in enumerate(asked)}
         queries = [_query(name, asked[one], period) for name, one in ids.items()]
@@ -277,7 +283,7 @@ def _trouble(error: Exception, query: str) -> Down:
     return unreadable(f"its answer is not what CloudWatch answers ({type(error).__name__})")
 
 
-def _sums_of(answer: Any, ids: Mapping[str, tuple[What, ArmName]]) -> dict[tuple[What, ArmName], list[float]]:
+def _sums_of(answer: Any, ids: Mapping[str, Named]) -> dict[Named, list[float]]:
     try:
         results = {one["Id"]: one for one in answer["MetricDataResults"]}
         if answer.get("NextToken") or len(results) != len(answer["MetricDataResults"]) or results.keys() != ids.keys():

@@ -8,11 +8,11 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from gate.foreign import Secrets, cut, harmless
 from gate.metrics.asking import (
@@ -20,6 +20,7 @@ from gate.metrics.asking import (
     Down,
     count_of,
     empty,
+    number_of,
     parsed,
     source_down,
     timeout_problems,
@@ -28,11 +29,16 @@ from gate.metrics.asking import (
 )
 from gate.metrics.keys import As, Key
 from gate.metrics.queries import Placeholder, has
-from gate.metrics.source import Means, Question, Source
-from rampgate.evidence import ArmName, Counters, Reading, SourceDown
+from gate.metrics.source import Gauge, Means, Question, Source, Wanted
+from gate.metrics.store import FIGURES, measure_of, measured
+from rampgate.evidence import ArmName, Counters, Histogram, Measure, Measured, Reading, SourceDown
+from rampgate.plan import ERRORS, MetricKind
 from rampgate.problem import Problem
 
 MOST_BYTES = 1 << 20
+MOST_BOUNDS = 100
+_HISTOGRAM = ("bounds", "counts", "total")
+Read = TypeVar("Read")
 _SCRUBBED = ("INPUT_", "STATE_", "ACTIONS_", "RAMPGATE_", "FLAGSERVER_", "GITHUB_TOKEN", "GH_TOKEN")
 
 
@@ -47,6 +53,14 @@ class CommandOptions:
     secret_env: Annotated[str | None, Key(As.VARIABLE, "The variable that holds its credentials, if any.")] = None
     timeout: Annotated[float, Key(As.DURATION, "The longest that one reading may take.")] = 10.0
 
+    gives: ClassVar[frozenset[MetricKind]] = frozenset(MetricKind)
+    past: ClassVar[bool] = False
+
+    def problems_of(self, wanted: Wanted, path: str) -> Iterator[Problem]:
+        yield from self.problems(path)
+        for figure in wanted.queries:
+            yield Problem(f"{path}.queries.{figure}", "a query", "no queries: the command is told RAMPGATE_METRIC")
+
     def problems(self, path: str) -> Iterator[Problem]:
         texts = (self.command,) if isinstance(self.command, str) else self.command
         if any(has(text, *Placeholder) for text in texts):
@@ -60,20 +74,31 @@ class CommandOptions:
     def source(self, means: Means) -> Source:
         return CommandSource(self, means.environ, means.folder)
 
+    def gauge(self, means: Means, wanted: Wanted) -> Gauge:
+        return CommandGauge(CommandSource(self, means.environ, means.folder, metric=wanted.name), wanted.kind)
+
 
 class CommandSource:
     """Runs the program once a reading. Only exit code 0 and one JSON object on its standard output count."""
 
-    def __init__(self, options: CommandOptions, environ: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, options: CommandOptions, environ: Mapping[str, str], folder: Path, *, metric: str = ERRORS
+    ) -> None:
+        self._metric = metric
         self._folder = folder
         self._options = options
         self._environ = environ
 
     def read(self, question: Question) -> Reading | SourceDown:
+        return self.printed(question, _reading)
+
+    def printed(self, question: Question, read: Callable[[bytes, Question], Read]) -> Read | SourceDown:
+        """What ``read`` makes of the program's output."""
         environ = {name: value for name, value in self._environ.items() if not name.upper().startswith(_SCRUBBED)}
         secrets = Secrets(self._environ.get(name, "") for name in self._options.credentials())
         try:
-            return _reading(self._output(environ | told(question)), question)
+            told_now = told(question) | {"RAMPGATE_METRIC": self._metric}
+            return read(self._output(environ | told_now), question)
         except Down as down:
             return source_down("command", question, secrets, down)
 
@@ -105,6 +130,47 @@ class CommandSource:
             last = harmless(err.decode("utf-8", "replace").strip().rpartition("\n")[2])
             raise unreachable(f"the command ended with {process.returncode}: {cut(last, 300) or 'it says nothing'}")
         return out
+
+
+class CommandGauge:
+    """The same program for a further metric, whose figures it prints in the place of the counters."""
+
+    def __init__(self, source: CommandSource, kind: MetricKind) -> None:
+        self._source = source
+        self._kind = kind
+
+    def read(self, question: Question) -> Measured | SourceDown:
+        return self._source.printed(question, self._measured)
+
+    def _measured(self, output: bytes, question: Question) -> Measured:  # noqa: ARG002
+        answer = parsed(output)
+        if not isinstance(answer, dict) or not {"stable", "canary"} <= answer.keys():
+            raise unreadable('the command prints no {"stable": {…}, "canary": {…}}')
+        return measured(lambda arm: _measure(answer[arm], arm, self._kind), "the command's output")
+
+
+def _measure(figures: Any, arm: ArmName, kind: MetricKind) -> Measure | None:
+    """One arm's figures, as they were printed."""
+    if figures is None:
+        return None
+    names = _HISTOGRAM if kind is MetricKind.LATENCY else FIGURES[kind]
+    if not isinstance(figures, dict) or figures.keys() != set(names):
+        raise unreadable(f"the command's {arm} is not an object of {', '.join(names)}")
+    if kind is not MetricKind.LATENCY:
+        return measure_of(kind, {name: _number(figures[name], f"{arm}.{name}") for name in names}, str(arm))
+    lists = [figures[name] for name in _HISTOGRAM[:2]]
+    if not all(isinstance(one, list) and len(one) <= MOST_BOUNDS for one in lists) or len(set(map(len, lists))) != 1:
+        raise unreadable(f"the command's {arm} has no bounds (seconds) with a count for each, at most {MOST_BOUNDS}")
+    bounds, counts = ([_number(one, f"{arm}.{name}") for one in figures[name]] for name in _HISTOGRAM[:2])
+    return Histogram(
+        bounds=tuple(bounds),
+        counts=tuple(count_of(one, f"{arm}.counts") for one in counts),
+        total=count_of(_number(figures["total"], f"{arm}.total"), f"{arm}.total"),
+    )
+
+
+def _number(value: Any, name: str) -> float:
+    return number_of(None if isinstance(value, str) else value, name)
 
 
 def _both_streams(process: subprocess.Popen[bytes], until: float) -> tuple[bytes, bytes]:
@@ -174,5 +240,5 @@ def _arm(counts: Any, arm: ArmName) -> Counters | None:
         raise unreadable(f"the command's {arm} is not an object of {', '.join(_KEYS[:2])}")
     found = {}
     for name, value in counts.items():
-        found[name] = count_of(None if isinstance(value, str) else value, f"{arm}.{name}")
+        found[name] = count_of(_number(value, f"{arm}.{name}"), f"{arm}.{name}")
     return Counters(**found)

@@ -5,10 +5,10 @@ characters a tag's value may have, and what becomes of the others).
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import floor, fsum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from gate.fetch import Visit
 from gate.foreign import cut
@@ -16,12 +16,8 @@ from gate.metrics.asking import (
     ARMS,
     Login,
     Span,
-    What,
-    answered,
     arrived,
-    both_arms,
     content_type,
-    count_of,
     credential,
     delay_problems,
     json_of,
@@ -34,8 +30,9 @@ from gate.metrics.asking import (
 )
 from gate.metrics.keys import AbsentErrors, As, Key
 from gate.metrics.queries import TIMES, Language, Placeholder, UnwritableError, Writer, shown, values
-from gate.metrics.source import Means, Question, Source
-from rampgate.evidence import ArmName, Reading, SourceDown
+from gate.metrics.source import Gauge, Means, Question, Source, Wanted
+from gate.metrics.store import Named, StoreGauge, StoreSource, Texts, main, place_of
+from rampgate.plan import MetricKind
 from rampgate.problem import Problem
 
 HOUR = 3600.0
@@ -73,8 +70,8 @@ class DatadogOptions:
     ``interval`` is the length of the sums that are asked for, in seconds; ``delay`` how long figures take to arrive.
     """
 
-    requests: Annotated[str, Key(As.TEXT, "A query for all requests: sum:…{…}.as_count().")]
-    errors: Annotated[str, Key(As.TEXT, "A query for failed requests: sum:…{…}.as_count().")]
+    requests: Annotated[str, Key(As.TEXT, "A query for all requests: sum:…{…}.as_count().")] = ""
+    errors: Annotated[str, Key(As.TEXT, "A query for failed requests: sum:…{…}.as_count().")] = ""
     site: Annotated[str, Key(As.TEXT, "The Datadog site.")] = "datadoghq.com"
     url: Annotated[str | None, Key(As.ADDRESS, "Where Datadog answers, if not at its own address.")] = None
     interval: Annotated[float, Key(As.DURATION, "How long the sums are that are asked for.")] = 60.0
@@ -86,7 +83,13 @@ class DatadogOptions:
     app_key_env: Annotated[str, Key(As.VARIABLE, "The variable that holds an application key.")] = "DD_APP_KEY"
     timeout: Annotated[float, Key(As.DURATION, "The longest that one reading may take.")] = 10.0
 
+    gives: ClassVar[frozenset[MetricKind]] = frozenset(MetricKind) - {MetricKind.VALUE}
+    past: ClassVar[bool] = True
+
     def problems(self, path: str) -> Iterator[Problem]:
+        yield from self.problems_of(main(self.requests, self.errors), path)
+
+    def problems_of(self, wanted: Wanted, path: str) -> Iterator[Problem]:
         if self.url is not None:
             yield from url_problems(self.url, f"{path}.url")
         if not _SITE.fullmatch(self.site):
@@ -95,50 +98,55 @@ class DatadogOptions:
         yield from delay_problems(self.delay, path)
         if not 10 <= self.interval <= 600 or HOUR % self.interval:
             yield Problem(f"{path}.interval", f"{self.interval:g}s", "10s to 10m, a part of an hour")
-        for text, place in ((self.requests, "requests"), (self.errors, "errors")):
-            yield from LANGUAGE.problems(text, f"{path}.queries.{place}")
+        for figure, text in wanted.queries.items():
+            yield from LANGUAGE.problems(text, place_of(path, figure))
             # Several series, rates, averages and functions have no place where events are counted.
             if not _COUNT.fullmatch(LANGUAGE.token.sub("{}", text)):
                 allowed = "one count, sum:shop.requests{version:{{version}}}.as_count(), without by, rollup and sums"
-                yield Problem(f"{path}.queries.{place}", shown(text), allowed)
+                yield Problem(place_of(path, figure), shown(text), allowed)
 
     def credentials(self) -> tuple[str, ...]:
         return (self.api_key_env, self.app_key_env)
 
     def source(self, means: Means) -> Source:
-        return DatadogSource(self, means.environ)
+        return StoreSource(DatadogStore(self, means.environ, main(self.requests, self.errors)))
+
+    def gauge(self, means: Means, wanted: Wanted) -> Gauge:
+        return StoreGauge(DatadogStore(self, means.environ, wanted), wanted)
 
 
-class DatadogSource:
+class DatadogStore:
     """Sums from before the rollout to one moment are counters: asked anew at each reading, they only rise."""
 
-    def __init__(self, options: DatadogOptions, environ: Mapping[str, str]) -> None:
+    kind = "datadog"
+    hint = "where there is none before the first error, say absentErrors: zero"
+
+    def __init__(self, options: DatadogOptions, environ: Mapping[str, str], wanted: Wanted) -> None:
         """Raises ``ValueError`` for options that have problems."""
+        self.timeout = options.timeout
+        self.absent_errors = options.absent_errors
         self._options = options
         self._environ = environ
-        self._queries = {What.REQUESTS: LANGUAGE.read(options.requests), What.ERRORS: LANGUAGE.read(options.errors)}
+        self._queries = {figure: LANGUAGE.read(text) for figure, text in wanted.queries.items()}
         self._api = (options.url or f"https://api.{options.site}").rstrip("/") + "/api/v1/query"
 
-    def read(self, question: Question) -> Reading | SourceDown:
-        options = self._options
-        window = span(question, delay=options.delay, every=options.interval, grid=HOUR)
+    def moment(self, question: Question) -> float:
+        return self._window(question).stop
 
-        def read(visit: Visit) -> Reading:
-            known = {arm: values(question, arm) for arm in ARMS}
-            texts = {(what, arm): self._queries[what].of(known[arm]).strip() for what in What for arm in ARMS}
-            found = self._sums(visit, list(texts.values()), window)
+    def _window(self, question: Question) -> Span:
+        return span(question, delay=self._options.delay, every=self._options.interval, grid=HOUR)
 
-            def count(what: What, arm: ArmName) -> int | None:
-                sums = found[list(texts).index((what, arm))]
-                return count_of(fsum(sums), texts[what, arm]) if sums else None
+    def texts(self, question: Question) -> Texts:
+        known = {arm: values(question, arm) for arm in ARMS}
+        asked = self._queries.items()
+        return {(figure, arm): query.of(known[arm]).strip() for figure, query in asked for arm in ARMS}
 
-            return both_arms(
-                window.stop, count, lambda what, arm: texts[what, arm], absent_errors=options.absent_errors
-            )
+    def numbers(self, visit: Visit, question: Question, texts: Texts) -> Callable[[Named], float | None]:
+        found = self._sums(visit, [str(text) for text in texts.values()], self._window(question))
+        sums = dict(zip(texts, found, strict=True))
+        return lambda named: fsum(sums[named]) if sums[named] else None
 
-        return answered("datadog", question, options.timeout, self._login, read)
-
-    def _login(self) -> Login:
+    def login(self) -> Login:
         api = credential(self._environ, self._options.api_key_env)
         app = credential(self._environ, self._options.app_key_env)
         return Login({"DD-API-KEY": api, "DD-APPLICATION-KEY": app}, (api, app))

@@ -3,27 +3,25 @@
 Source: the Graphite documentation, "The Render URL API" (format=json) and "The Whisper Database" (retentions, roll-up).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from math import fsum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from gate.fetch import Visit
 from gate.foreign import cut
 from gate.metrics.asking import (
     ARMS,
     Access,
+    Login,
     Span,
-    What,
-    answered,
     arrived,
-    both_arms,
     content_type,
-    count_of,
     delay_problems,
     json_of,
+    number_of,
     refusal,
     span,
     unreadable,
@@ -31,8 +29,9 @@ from gate.metrics.asking import (
 from gate.metrics.graphitepath import LANGUAGE
 from gate.metrics.keys import AbsentErrors, As, Key
 from gate.metrics.queries import values
-from gate.metrics.source import Means, Question, Source
-from rampgate.evidence import ArmName, Reading, SourceDown
+from gate.metrics.source import Gauge, Means, Question, Source, Wanted
+from gate.metrics.store import Named, StoreGauge, StoreSource, Texts, main, place_of
+from rampgate.plan import MetricKind
 from rampgate.problem import Problem
 
 STALE = 300.0
@@ -52,8 +51,8 @@ class Stores(StrEnum):
 class GraphiteOptions(Access):
     """Two targets for counts, and whether their points are counters or sums of intervals."""
 
-    requests: Annotated[str, Key(As.TEXT, "A target for the count of all requests.")]
-    errors: Annotated[str, Key(As.TEXT, "A target for the count of failed requests.")]
+    requests: Annotated[str, Key(As.TEXT, "A target for the count of all requests.")] = ""
+    errors: Annotated[str, Key(As.TEXT, "A target for the count of failed requests.")] = ""
     stores: Annotated[Stores, Key(As.CHOICE, "What points are: counters that rise, or sums of one interval each.")]
     interval: Annotated[float, Key(As.DURATION, "The time between two points.")] = 10.0
     delay: Annotated[float, Key(As.DURATION, "How late points may arrive.")] = 10.0
@@ -61,48 +60,63 @@ class GraphiteOptions(Access):
         AbsentErrors.UNKNOWN
     )
 
+    gives: ClassVar[frozenset[MetricKind]] = frozenset(MetricKind)
+    past: ClassVar[bool] = True
+
     def problems(self, path: str) -> Iterator[Problem]:
+        yield from self.problems_of(main(self.requests, self.errors), path)
+
+    def problems_of(self, wanted: Wanted, path: str) -> Iterator[Problem]:
         yield from self.access_problems(path)
         yield from delay_problems(self.delay, path)
         if not (1 <= self.interval <= 3600 and self.interval == int(self.interval)):
             yield Problem(f"{path}.interval", f"{self.interval:g}s", "whole seconds, at most 1h")
-        yield from LANGUAGE.problems(self.requests, f"{path}.queries.requests")
-        yield from LANGUAGE.problems(self.errors, f"{path}.queries.errors")
+        for figure, text in wanted.queries.items():
+            yield from LANGUAGE.problems(text, place_of(path, figure))
 
     def source(self, means: Means) -> Source:
-        return GraphiteSource(self, means.environ)
+        return StoreSource(GraphiteStore(self, means.environ, main(self.requests, self.errors)))
+
+    def gauge(self, means: Means, wanted: Wanted) -> Gauge:
+        return StoreGauge(GraphiteStore(self, means.environ, wanted), wanted)
 
 
-class GraphiteSource:
+class GraphiteStore:
     """Reads whole intervals only, and only where every one since before the rollout is still kept as it came."""
 
-    def __init__(self, options: GraphiteOptions, environ: Mapping[str, str]) -> None:
+    kind = "graphite"
+    hint = "where there is none before the first error, say absentErrors: zero"
+
+    def __init__(self, options: GraphiteOptions, environ: Mapping[str, str], wanted: Wanted) -> None:
         """Raises ``ValueError`` for options that have problems."""
+        self.timeout = options.timeout
+        self.absent_errors = options.absent_errors
         self._options = options
         self._environ = environ
-        self._queries = {What.REQUESTS: LANGUAGE.read(options.requests), What.ERRORS: LANGUAGE.read(options.errors)}
+        self._queries = {figure: LANGUAGE.read(text) for figure, text in wanted.queries.items()}
+        # A value is what was said last, however the counts are kept.
+        self._last = options.stores is Stores.COUNTERS or wanted.kind is MetricKind.VALUE
 
-    def read(self, question: Question) -> Reading | SourceDown:
-        options = self._options
-        window = span(question, delay=options.delay, every=options.interval)
+    def login(self) -> Login:
+        return self._options.login(self._environ)
 
-        def read(visit: Visit) -> Reading:
-            known = {arm: values(question, arm) for arm in ARMS}
-            texts = {(what, arm): self._queries[what].of(known[arm]) for what in What for arm in ARMS}
+    def moment(self, question: Question) -> float:
+        return self._window(question).stop
 
-            def count(what: What, arm: ArmName) -> int | None:
-                return self._count(visit, texts[what, arm], window)
+    def _window(self, question: Question) -> Span:
+        return span(question, delay=self._options.delay, every=self._options.interval)
 
-            return both_arms(
-                window.stop, count, lambda what, arm: texts[what, arm], absent_errors=options.absent_errors
-            )
+    def texts(self, question: Question) -> Texts:
+        known = {arm: values(question, arm) for arm in ARMS}
+        return {(figure, arm): query.of(known[arm]) for figure, query in self._queries.items() for arm in ARMS}
 
-        return answered("graphite", question, options.timeout, lambda: options.login(self._environ), read)
+    def numbers(self, visit: Visit, question: Question, texts: Texts) -> Callable[[Named], float | None]:
+        window = self._window(question)
+        return lambda named: self._number(visit, str(texts[named]), window)
 
-    def _count(self, visit: Visit, target: str, window: Span) -> int | None:
+    def _number(self, visit: Visit, target: str, window: Span) -> float | None:
         """What a target's points make, ``None`` for no series. Raises ``Down``."""
-        counters = self._options.stores is Stores.COUNTERS
-        if counters:
+        if self._last:
             window = Span(window.stop - STALE - self._options.interval, window.stop)
         # The point at `from` itself is left out by some versions: one more is asked for.
         params = {
@@ -125,9 +139,9 @@ class GraphiteSource:
             text = f"the target finds {len(answer)} series; sumSeries(…) makes them one: {cut(target, 300)}"
             raise unreadable(text)
         points = [one for one in _points(answer[0], target) if window.start <= one[1] < window.stop]
-        return _last(points, target) if counters else self._sum(points, target, window)
+        return _last(points, target) if self._last else self._sum(points, target, window)
 
-    def _sum(self, points: list[tuple[float | None, float]], target: str, window: Span) -> int | None:
+    def _sum(self, points: list[tuple[float | None, float]], target: str, window: Span) -> float | None:
         """The sum of whole intervals; refused where some are gone, or were rolled up into longer ones."""
         interval = self._options.interval
         moments = [at for _, at in points]
@@ -141,12 +155,12 @@ class GraphiteSource:
             text = "it keeps less than the rollout and an hour before it, so sums over that time would fall"
             raise unreadable(f"{text}: {cut(target, 300)}")
         found = [value for value, at in points if value is not None and at + interval <= window.stop]
-        return count_of(fsum(found), target) if found else None
+        return number_of(fsum(found), target) if found else None
 
 
-def _last(points: list[tuple[float | None, float]], target: str) -> int | None:
+def _last(points: list[tuple[float | None, float]], target: str) -> float | None:
     found = [value for value, _ in points if value is not None]
-    return count_of(found[-1], target) if found else None
+    return number_of(found[-1], target) if found else None
 
 
 def _points(series: Any, target: str) -> list[tuple[float | None, float]]:

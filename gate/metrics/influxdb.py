@@ -6,9 +6,9 @@ annotated CSV).
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlencode
 
 from gate.fetch import Got, Visit
@@ -17,14 +17,13 @@ from gate.metrics import influxql
 from gate.metrics.asking import (
     ARMS,
     Access,
-    What,
-    answered,
+    Login,
+    Span,
     arrived,
-    both_arms,
     content_type,
-    count_of,
     delay_problems,
     json_of,
+    number_of,
     parsed,
     refusal,
     said,
@@ -34,8 +33,9 @@ from gate.metrics.asking import (
 from gate.metrics.influxql import FLUX, INFLUXQL
 from gate.metrics.keys import AbsentErrors, As, Key
 from gate.metrics.queries import values
-from gate.metrics.source import Means, Question, Source
-from rampgate.evidence import ArmName, Reading, SourceDown
+from gate.metrics.source import Gauge, Means, Question, Source, Wanted
+from gate.metrics.store import Named, StoreGauge, StoreSource, Texts, main, place_of
+from rampgate.plan import MetricKind
 from rampgate.problem import Problem
 
 
@@ -43,8 +43,8 @@ from rampgate.problem import Problem
 class InfluxOptions(Access):
     """Two queries for counts over a window, in InfluxQL for a ``database`` or in Flux for an ``org``."""
 
-    requests: Annotated[str, Key(As.TEXT, "A query for the count of all requests, up to {{stop}}.")]
-    errors: Annotated[str, Key(As.TEXT, "A query for the count of failed requests, up to {{stop}}.")]
+    requests: Annotated[str, Key(As.TEXT, "A query for the count of all requests, up to {{stop}}.")] = ""
+    errors: Annotated[str, Key(As.TEXT, "A query for the count of failed requests, up to {{stop}}.")] = ""
     database: Annotated[str | None, Key(As.TEXT, "The database, where the queries are InfluxQL (1.x).")] = None
     org: Annotated[str | None, Key(As.TEXT, "The organisation, where the queries are Flux (2.x).")] = None
     delay: Annotated[float, Key(As.DURATION, "How late points may arrive.")] = 10.0
@@ -52,55 +52,64 @@ class InfluxOptions(Access):
         AbsentErrors.UNKNOWN
     )
 
+    gives: ClassVar[frozenset[MetricKind]] = frozenset(MetricKind)
+    past: ClassVar[bool] = True
+
     def problems(self, path: str) -> Iterator[Problem]:
+        yield from self.problems_of(main(self.requests, self.errors), path)
+
+    def problems_of(self, wanted: Wanted, path: str) -> Iterator[Problem]:
         yield from self.access_problems(path)
         yield from delay_problems(self.delay, path)
         if (self.database is None) == (self.org is None):
             word = "database and org" if self.org is not None else "neither database nor org"
             yield Problem(path, word, "a database (queries in InfluxQL) or an org (queries in Flux)")
         language = INFLUXQL if self.org is None else FLUX
-        yield from influxql.problems(language, self.requests, f"{path}.queries.requests")
-        yield from influxql.problems(language, self.errors, f"{path}.queries.errors")
+        for figure, text in wanted.queries.items():
+            yield from influxql.problems(language, text, place_of(path, figure))
 
     def source(self, means: Means) -> Source:
-        return InfluxSource(self, means.environ)
+        return StoreSource(InfluxStore(self, means.environ, main(self.requests, self.errors)))
+
+    def gauge(self, means: Means, wanted: Wanted) -> Gauge:
+        return StoreGauge(InfluxStore(self, means.environ, wanted), wanted)
 
 
-class InfluxSource:
+class InfluxStore:
     """Sums from before the rollout to one moment are counters: asked anew at each reading, they only rise."""
 
-    def __init__(self, options: InfluxOptions, environ: Mapping[str, str]) -> None:
+    kind = "influxdb"
+    hint = "where there is none before the first error, say absentErrors: zero"
+
+    def __init__(self, options: InfluxOptions, environ: Mapping[str, str], wanted: Wanted) -> None:
         """Raises ``ValueError`` for options that have problems."""
+        self.timeout = options.timeout
+        self.absent_errors = options.absent_errors
         self._options = options
         self._environ = environ
         language = INFLUXQL if options.org is None else FLUX
-        self._queries = {
-            What.REQUESTS: language.read(options.requests),
-            What.ERRORS: language.read(options.errors),
-        }
+        self._queries = {figure: language.read(text) for figure, text in wanted.queries.items()}
 
-    def read(self, question: Question) -> Reading | SourceDown:
-        options = self._options
-        window = span(question, delay=options.delay)
-        times = influxql.influxql_times(window) if options.org is None else influxql.flux_times(window)
+    def login(self) -> Login:
+        return self._options.login(self._environ, scheme="Token")
 
-        def read(visit: Visit) -> Reading:
-            known = {arm: values(question, arm) | times for arm in ARMS}
-            texts = {(what, arm): self._queries[what].of(known[arm]) for what in What for arm in ARMS}
+    def moment(self, question: Question) -> float:
+        return self._window(question).stop
 
-            def count(what: What, arm: ArmName) -> int | None:
-                query = texts[what, arm]
-                return self._influxql(visit, query) if options.org is None else self._flux(visit, query)
+    def _window(self, question: Question) -> Span:
+        return span(question, delay=self._options.delay)
 
-            return both_arms(
-                window.stop, count, lambda what, arm: texts[what, arm], absent_errors=options.absent_errors
-            )
+    def texts(self, question: Question) -> Texts:
+        window = self._window(question)
+        times = influxql.influxql_times(window) if self._options.org is None else influxql.flux_times(window)
+        known = {arm: values(question, arm) | times for arm in ARMS}
+        return {(figure, arm): query.of(known[arm]) for figure, query in self._queries.items() for arm in ARMS}
 
-        return answered(
-            "influxdb", question, options.timeout, lambda: options.login(self._environ, scheme="Token"), read
-        )
+    def numbers(self, visit: Visit, question: Question, texts: Texts) -> Callable[[Named], float | None]:  # noqa: ARG002
+        ask = self._influxql if self._options.org is None else self._flux
+        return lambda named: ask(visit, str(texts[named]))
 
-    def _influxql(self, visit: Visit, query: str) -> int | None:
+    def _influxql(self, visit: Visit, query: str) -> float | None:
         """What an InfluxQL query finds, ``None`` for no series. Raises ``Down``."""
         options = self._options
         params = {"db": options.database or "", "q": query, "epoch": "s"}
@@ -113,7 +122,7 @@ class InfluxSource:
             raise unreadable(f"its answer is not one query's result ({content_type(got) or 'no content type'})")
         return _cell(results[0], query)
 
-    def _flux(self, visit: Visit, query: str) -> int | None:
+    def _flux(self, visit: Visit, query: str) -> float | None:
         """What a Flux query finds, ``None`` for no table. Raises ``Down``."""
         options = self._options
         body = {"query": query, "type": "flux", "dialect": {"header": True, "annotations": []}}
@@ -127,7 +136,7 @@ class InfluxSource:
         return _row(got, query)
 
 
-def _cell(result: Mapping[str, Any], query: str) -> int | None:
+def _cell(result: Mapping[str, Any], query: str) -> float | None:
     """The one value of the one series of an InfluxQL result."""
     shown = cut(query, 300)
     if result.get("error") or result.get("partial"):
@@ -147,10 +156,10 @@ def _cell(result: Mapping[str, Any], query: str) -> int | None:
         value = rows[0][at[0]]
     except (KeyError, TypeError, IndexError, AttributeError):
         raise unreadable(f"the query's value cannot be read: {shown}") from None
-    return None if value is None else count_of(value if not isinstance(value, str) else None, query)
+    return None if value is None else number_of(value if not isinstance(value, str) else None, query)
 
 
-def _row(got: Got, query: str) -> int | None:
+def _row(got: Got, query: str) -> float | None:
     """The one ``_value`` of a Flux answer: tables of CSV, each with a header, parted by empty lines."""
     shown = cut(query, 300)
     try:
@@ -177,4 +186,4 @@ def _row(got: Got, query: str) -> int | None:
             found.append(row[header.index("_value")])
     if len(found) > 1:
         raise unreadable(f"the query finds {len(found)} rows; group() |> sum() makes them one: {shown}")
-    return count_of(found[0], query) if found else None
+    return number_of(found[0], query) if found else None

@@ -1,12 +1,14 @@
-"""The source for whoever speaks Prometheus' query API: two queries, each asked once per arm, at one moment.
+"""The source for whoever speaks Prometheus' query API: each query asked once per arm, at one moment.
 
 It takes only what is certain: one series, a counter's value, no warning of partial data. All else is ``SourceDown``.
-Source: the Prometheus documentation, "HTTP API", instant queries.
+Source: the Prometheus documentation, "HTTP API", instant queries; "Histograms and summaries" (``le``).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from enum import StrEnum
+from math import inf, isnan
+from typing import Annotated, Any, ClassVar
 
 from gate.fetch import Got, Visit
 from gate.foreign import cut
@@ -15,69 +17,98 @@ from gate.metrics.asking import (
     ARMS,
     Access,
     Login,
-    What,
-    answered,
     arrived,
-    both_arms,
     count_of,
     json_of,
+    number_of,
     refusal,
     said,
     unreadable,
 )
-from gate.metrics.keys import As, Key
+from gate.metrics.keys import AbsentErrors, As, Key
 from gate.metrics.queries import values
-from gate.metrics.source import Means, Question, Source
-from rampgate.evidence import ArmName, Reading, SourceDown
+from gate.metrics.source import Gauge, Means, Question, Source, Wanted
+from gate.metrics.store import Named, StoreGauge, StoreSource, Texts, main, place_of
+from rampgate.evidence import Histogram
+from rampgate.plan import MetricKind
 from rampgate.problem import Problem
+
+
+class Unit(StrEnum):
+    """What a histogram's bounds count."""
+
+    SECONDS = "s"
+    MILLISECONDS = "ms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrometheusOptions(Access):
-    """Two queries for raw counters, and where to ask them."""
+    """Two queries for raw counters, and where to ask them. ``unit`` is for latency: what ``le`` counts."""
 
-    requests: Annotated[str, Key(As.TEXT, "A query for the count of all requests.")]
-    errors: Annotated[str, Key(As.TEXT, "A query for the count of failed requests.")]
+    requests: Annotated[str, Key(As.TEXT, "A query for the count of all requests.")] = ""
+    errors: Annotated[str, Key(As.TEXT, "A query for the count of failed requests.")] = ""
+    unit: Annotated[Unit, Key(As.CHOICE, "For latency: what the buckets' bounds count, s or ms.")] = Unit.SECONDS
+
+    gives: ClassVar[frozenset[MetricKind]] = frozenset(MetricKind)
+    past: ClassVar[bool] = True
 
     def problems(self, path: str) -> Iterator[Problem]:
+        yield from self.problems_of(main(self.requests, self.errors), path)
+
+    def problems_of(self, wanted: Wanted, path: str) -> Iterator[Problem]:
         yield from self.access_problems(path)
-        yield from promql.problems(self.requests, f"{path}.queries.requests")
-        yield from promql.problems(self.errors, f"{path}.queries.errors")
+        for figure, text in wanted.queries.items():
+            raw = wanted.kind is not MetricKind.VALUE
+            yield from promql.problems(text, place_of(path, figure), raw=raw)
 
     def source(self, means: Means) -> Source:
-        return PrometheusSource(self, means.environ)
+        return StoreSource(PrometheusStore(self, means.environ, main(self.requests, self.errors)))
+
+    def gauge(self, means: Means, wanted: Wanted) -> Gauge:
+        store = PrometheusStore(self, means.environ, wanted)
+        return StoreGauge(store, wanted, store.spread)
 
 
-class PrometheusSource:
-    """Asks four instant queries at the question's moment."""
+class PrometheusStore:
+    """Asks instant queries at the question's moment."""
 
-    def __init__(self, options: PrometheusOptions, environ: Mapping[str, str]) -> None:
+    kind = "prometheus"
+    absent_errors = AbsentErrors.UNKNOWN
+    hint = "where there is none before the first error, end the query with: or vector(0)"
+
+    def __init__(self, options: PrometheusOptions, environ: Mapping[str, str], wanted: Wanted) -> None:
         """Raises ``ValueError`` for options that have problems."""
+        self.timeout = options.timeout
         self._options = options
-        self._queries = {What.REQUESTS: promql.read(options.requests), What.ERRORS: promql.read(options.errors)}
+        self._queries = {figure: promql.read(text) for figure, text in wanted.queries.items()}
         self._environ = environ
         self._api = options.url.rstrip("/") + "/api/v1/query"
 
-    def read(self, question: Question) -> Reading | SourceDown:
-        def read(visit: Visit) -> Reading:
-            known = {arm: values(question, arm) for arm in ARMS}
-            texts = {(what, arm): self._queries[what].of(known[arm]) for what in What for arm in ARMS}
-
-            def count(what: What, arm: ArmName) -> int | None:
-                return self._count(visit, texts[what, arm], question.at)
-
-            hint = "where there is none before the first error, end the query with: or vector(0)"
-            return both_arms(question.at, count, lambda what, arm: texts[what, arm], hint=hint)
-
-        return answered("prometheus", question, self._options.timeout, self._login, read)
-
-    def _login(self) -> Login:
+    def login(self) -> Login:
         return self._options.login(self._environ)
 
-    def _count(self, visit: Visit, query: str, at: float) -> int | None:
-        """The counter that a query finds; ``None`` where it finds no series. Raises ``Down``."""
+    def moment(self, question: Question) -> float:
+        return question.at
+
+    def texts(self, question: Question) -> Texts:
+        known = {arm: values(question, arm) for arm in ARMS}
+        return {(figure, arm): query.of(known[arm]) for figure, query in self._queries.items() for arm in ARMS}
+
+    def numbers(self, visit: Visit, question: Question, texts: Texts) -> Callable[[Named], float | None]:
+        def number(named: Named) -> float | None:
+            query = str(texts[named])
+            return _number(self._ask(visit, query, question.at), query)
+
+        return number
+
+    def spread(self, visit: Visit, question: Question, text: object) -> Histogram | None:
+        unit = 1.0 if self._options.unit is Unit.SECONDS else 0.001
+        return _histogram(self._ask(visit, str(text), question.at), str(text), unit)
+
+    def _ask(self, visit: Visit, query: str, at: float) -> list[Any]:
+        """What a query finds. Raises ``Down``."""
         got = arrived(visit.get(self._api, {"query": query, "time": f"{at:.3f}"}))
-        return _count(_result(got, query), query)
+        return _result(got, query)
 
 
 def _result(got: Got, query: str) -> list[Any]:
@@ -105,15 +136,43 @@ def _result(got: Got, query: str) -> list[Any]:
     return result
 
 
-def _count(result: list[Any], query: str) -> int | None:
-    """The one series' value, as a counter holds it."""
+def _number(result: list[Any], query: str) -> float | None:
+    """The one series' value."""
     if not result:
         return None
     if len(result) > 1:
         raise unreadable(f"the query finds {len(result)} series; sum(…) makes them one: {cut(query, 300)}")
+    return _value(result[0], query)
+
+
+def _value(series: Any, query: str) -> float:
     try:
-        _, text = result[0]["value"]
+        _, text = series["value"]
     except (KeyError, TypeError, ValueError, IndexError):
         text = None
     # The API writes numbers as text: anything else is another API.
-    return count_of(text if isinstance(text, str) else None, query)
+    return number_of(text if isinstance(text, str) else None, query)
+
+
+def _histogram(result: list[Any], query: str, unit: float) -> Histogram | None:
+    """The buckets of ``sum by (le) (…)``, whose bounds count ``unit`` seconds."""
+    if not result:
+        return None
+    found: dict[float, int] = {}
+    for series in result:
+        labels = series.get("metric") if isinstance(series, dict) else None
+        bound = labels.get("le") if isinstance(labels, dict) else None
+        if not isinstance(labels, dict) or set(labels) != {"le"} or not isinstance(bound, str):
+            raise unreadable(f"its series are no buckets; sum by (le) (…) makes them such: {cut(query, 300)}")
+        try:
+            place = float(bound)
+        except ValueError:
+            raise unreadable(f"le={cut(bound, 40)} is no bucket's bound: {cut(query, 300)}") from None
+        if place in found or isnan(place):
+            raise unreadable(f"the bucket le={cut(bound, 40)} comes twice: {cut(query, 300)}")
+        found[place] = count_of(_value(series, query), query)
+    bounds = sorted(found)
+    if bounds[-1] != inf or len(bounds) < 2:
+        raise unreadable(f"it has no bucket +Inf beside others, and so no whole histogram: {cut(query, 300)}")
+    counts = tuple(found[bound] for bound in bounds[:-1])
+    return Histogram(bounds=tuple(bound * unit for bound in bounds[:-1]), counts=counts, total=found[inf])

@@ -58,9 +58,9 @@ def read(text: str) -> Query:
     return LANGUAGE.read(text)
 
 
-def problems(text: str, path: str) -> Iterator[Problem]:
-    """Everything that makes a query one that cannot be asked once per arm, or that counts nothing."""
+def problems(text: str, path: str, *, raw: bool = True) -> Iterator[Problem]:
+    """Everything that makes a query one that cannot be asked once per arm, or that counts nothing (``raw``)."""
     yield from LANGUAGE.problems(text, path)
-    if (found := _CALCULATED.search(LANGUAGE.bare(text))) is not None:
+    if raw and (found := _CALCULATED.search(LANGUAGE.bare(text))) is not None:
         why = "raw counters, such as sum(http_requests_total{…}): Rampgate takes differences between polls itself"
         yield Problem(path, f"{found[1]}(…)", why)

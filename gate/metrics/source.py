@@ -7,9 +7,10 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-from rampgate.evidence import Reading, SourceDown
+from rampgate.evidence import Measured, Reading, SourceDown
+from rampgate.plan import MetricKind
 from rampgate.problem import Problem
 from rampgate.rollout import Slot, Telemetry
 
@@ -42,6 +43,26 @@ class Source(Protocol):
         ...
 
 
+class Gauge(Protocol):
+    """Reads one further metric."""
+
+    def read(self, question: Question) -> Measured | SourceDown:
+        """Both arms at one moment, as ``Source.read`` does."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A further metric: its name, what it is made of, and the queries for that, by the figures' names.
+
+    A query for the requests that took at most so many seconds is named by the number.
+    """
+
+    name: str
+    kind: MetricKind
+    queries: Mapping[str, str] = field(default_factory=dict)
+
+
 class TelemetryApi(Protocol):
     """The part of the flag server that counts what apps report."""
 
@@ -64,10 +85,20 @@ class Means:
 
 
 class Options(Protocol):
-    """A source's part of the configuration, which makes the source."""
+    """A source's part of the configuration, which makes the source.
+
+    ``gives`` are the kinds of further metrics that it has, ``past``: it can be asked about moments that have passed.
+    """
+
+    gives: ClassVar[frozenset[MetricKind]]
+    past: ClassVar[bool]
 
     def problems(self, path: str) -> Iterator[Problem]:
         """Everything wrong with the options; ``path`` is where they stand in the configuration."""
+        ...
+
+    def problems_of(self, wanted: Wanted, path: str) -> Iterator[Problem]:
+        """Everything wrong with the options and the queries of a further metric."""
         ...
 
     def credentials(self) -> tuple[str, ...]:
@@ -75,3 +106,7 @@ class Options(Protocol):
         ...
 
     def source(self, means: Means) -> Source: ...
+
+    def gauge(self, means: Means, wanted: Wanted) -> Gauge:
+        """What reads a further metric of a kind that it gives."""
+        ...

@@ -1,8 +1,8 @@
 """The source for any API that answers in JSON: one document for each arm, or one for both, and JMESPath into it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from gate.fetch import Visit
 from gate.foreign import cut
@@ -10,14 +10,12 @@ from gate.metrics import jsonpath
 from gate.metrics.asking import (
     ARMS,
     Login,
-    What,
-    answered,
+    Span,
     arrived,
-    both_arms,
     content_type,
-    count_of,
     credential,
     delay_problems,
+    number_of,
     parsed,
     refusal,
     said,
@@ -27,8 +25,9 @@ from gate.metrics.asking import (
 )
 from gate.metrics.keys import AbsentErrors, As, Key
 from gate.metrics.queries import OF_AN_ARM, TIMES, has, values
-from gate.metrics.source import Means, Question, Source
-from rampgate.evidence import ArmName, Reading, SourceDown
+from gate.metrics.source import Gauge, Means, Question, Source, Wanted
+from gate.metrics.store import Named, StoreGauge, StoreSource, Texts, main, place_of
+from rampgate.plan import MetricKind
 from rampgate.problem import Problem
 
 _JSON = ("application/json", "text/json")
@@ -42,8 +41,8 @@ class WebOptions:
     """
 
     url: Annotated[str, Key(As.TEXT, "The address, with placeholders where it needs them.")]
-    requests: Annotated[str, Key(As.TEXT, "Where the count of all requests stands (JMESPath).")]
-    errors: Annotated[str, Key(As.TEXT, "Where the count of failed requests stands (JMESPath).")]
+    requests: Annotated[str, Key(As.TEXT, "Where the count of all requests stands (JMESPath).")] = ""
+    errors: Annotated[str, Key(As.TEXT, "Where the count of failed requests stands (JMESPath).")] = ""
     token_env: Annotated[str | None, Key(As.VARIABLE, "The variable that holds a bearer token.")] = None
     headers_env: Annotated[Mapping[str, str], Key(As.VARIABLES, "Header to the variable with its value.")] = field(
         default_factory=dict
@@ -54,11 +53,17 @@ class WebOptions:
     )
     timeout: Annotated[float, Key(As.DURATION, "The longest that one reading may take.")] = 5.0
 
+    gives: ClassVar[frozenset[MetricKind]] = frozenset(MetricKind)
+    past: ClassVar[bool] = False
+
     def problems(self, path: str) -> Iterator[Problem]:
-        apart = any(has(text, *OF_AN_ARM) for text in (self.url, self.requests, self.errors))
+        yield from self.problems_of(main(self.requests, self.errors), path)
+
+    def problems_of(self, wanted: Wanted, path: str) -> Iterator[Problem]:
+        apart = any(has(text, *OF_AN_ARM) for text in (self.url, *wanted.queries.values()))
         yield from jsonpath.url_problems(self.url, f"{path}.url", per_arm=False)
-        yield from jsonpath.expression_problems(self.requests, f"{path}.queries.requests")
-        yield from jsonpath.expression_problems(self.errors, f"{path}.queries.errors")
+        for figure, text in wanted.queries.items():
+            yield from jsonpath.expression_problems(text, place_of(path, figure))
         if not apart:
             yield Problem(path, "the same for both arms", "{{version}}, {{slot}} or {{arm}} in the url or the queries")
         yield from delay_problems(self.delay, path)
@@ -71,43 +76,61 @@ class WebOptions:
         return tuple(name for name in (self.token_env, *self.headers_env.values()) if name is not None)
 
     def source(self, means: Means) -> Source:
-        return WebSource(self, means.environ)
+        return StoreSource(WebStore(self, means.environ, main(self.requests, self.errors)))
+
+    def gauge(self, means: Means, wanted: Wanted) -> Gauge:
+        return StoreGauge(WebStore(self, means.environ, wanted), wanted)
 
 
-class WebSource:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a figure stands: in which document, and where in that."""
+
+    url: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.path} in {self.url}"
+
+
+class WebStore:
     """Counts are counters as they come, or sums from before the rollout to one moment where the address has times."""
 
-    def __init__(self, options: WebOptions, environ: Mapping[str, str]) -> None:
+    kind = "web"
+    hint = "where there is none before the first error, say absentErrors: zero"
+
+    def __init__(self, options: WebOptions, environ: Mapping[str, str], wanted: Wanted) -> None:
         """Raises ``ValueError`` for options that have problems."""
+        self.timeout = options.timeout
+        self.absent_errors = options.absent_errors
         self._options = options
         self._environ = environ
         self._url = jsonpath.URL.read(options.url)
-        self._paths = {What.REQUESTS: options.requests, What.ERRORS: options.errors}
+        self._paths = wanted.queries
         self._timed = has(options.url, *TIMES)
 
-    def read(self, question: Question) -> Reading | SourceDown:
-        options = self._options
-        window = span(question, delay=options.delay)
-        at = window.stop if self._timed else question.at
+    def moment(self, question: Question) -> float:
+        return self._window(question).stop if self._timed else question.at
 
-        def read(visit: Visit) -> Reading:
-            known = {arm: values(question, arm) | jsonpath.epochs(window) for arm in ARMS}
-            urls = {arm: self._url.of(known[arm]) for arm in ARMS}
-            paths = {(what, arm): jsonpath.filled(self._paths[what], known[arm]) for what in What for arm in ARMS}
-            # Where one address serves both arms, it is one document, of one moment.
-            documents = {url: self._document(visit, url) for url in dict.fromkeys(urls.values())}
+    def _window(self, question: Question) -> Span:
+        return span(question, delay=self._options.delay)
 
-            def count(what: What, arm: ArmName) -> int | None:
-                return _count(documents[urls[arm]], paths[what, arm])
+    def texts(self, question: Question) -> Mapping[Named, _Place]:
+        times = jsonpath.epochs(self._window(question))
+        known = {arm: values(question, arm) | times for arm in ARMS}
+        return {
+            (figure, arm): _Place(self._url.of(known[arm]), jsonpath.filled(path, known[arm]))
+            for figure, path in self._paths.items()
+            for arm in ARMS
+        }
 
-            def shown(what: What, arm: ArmName) -> str:
-                return f"{paths[what, arm]} in {urls[arm]}"
+    def numbers(self, visit: Visit, question: Question, texts: Texts) -> Callable[[Named], float | None]:  # noqa: ARG002
+        places = {named: place for named, place in texts.items() if isinstance(place, _Place)}
+        # Where one address serves both arms, it is one document, of one moment.
+        documents = {url: self._document(visit, url) for url in dict.fromkeys(one.url for one in places.values())}
+        return lambda named: _number(documents[places[named].url], places[named].path)
 
-            return both_arms(at, count, shown, absent_errors=options.absent_errors)
-
-        return answered("web", question, options.timeout, self._login, read)
-
-    def _login(self) -> Login:
+    def login(self) -> Login:
         options = self._options
         headers = {name: credential(self._environ, variable) for name, variable in options.headers_env.items()}
         secrets = tuple(headers.values())
@@ -127,7 +150,7 @@ class WebSource:
         return document
 
 
-def _count(document: Any, path: str) -> int | None:
+def _number(document: Any, path: str) -> float | None:
     """What stands at a path, ``None`` for nothing. Raises ``Down``."""
     try:
         value = jsonpath.compiled(path).search(document)
@@ -137,4 +160,4 @@ def _count(document: Any, path: str) -> int | None:
         if len(value) > 1:
             raise unreadable(f"{cut(path, 300)} finds {len(value)} values; sum(…) makes them one")
         value = value[0] if value else None
-    return None if value is None else count_of(value if not isinstance(value, str) else None, path)
+    return None if value is None else number_of(value if not isinstance(value, str) else None, path)

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from rampgate.wire import LATENCY_BOUNDS_MS
+
 if TYPE_CHECKING:
     from rampgate.client.users import Users
-
-LATENCY_BOUNDS_MS = (1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0)
-"""Upper bounds of the latency histogram, in milliseconds; a last bucket takes what is slower."""
 
 MAX_ARMS = 4096
 """More arms than any environment has. Past it nothing more is counted, and ``dropped`` says so."""

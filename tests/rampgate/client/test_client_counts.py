@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from rampgate.client import counts
 from rampgate.client.assignment import Owed
 from rampgate.client.counts import ArmKey, Count, Counts
+from rampgate.wire import LATENCY_BOUNDS_MS
 
 KEY = ArmKey("shop", "r1", 1, "green")
 
@@ -75,7 +75,7 @@ def test_latencies_fall_into_their_buckets() -> None:
     ((entry,), lost) = table.drain()
     assert lost == 0
     assert entry["latency_ms"] == {
-        "bounds": list(counts.LATENCY_BOUNDS_MS),
+        "bounds": list(LATENCY_BOUNDS_MS),
         "counts": [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2],
     }
     assert (entry["requests"], entry["errors"], entry["exposures"]) == (6, 0, 0)
