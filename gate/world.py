@@ -53,7 +53,9 @@ class RealClock:
 def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hands:
     """The hands that this configuration describes, at work in these surroundings."""
     options = config.metrics[0]
-    names = options.credentials()
+    further = [(one.wanted, one.options) for one in config.further]
+    every = (options, *(its for _, its in further))
+    names = tuple(dict.fromkeys(name for one in every for name in one.credentials()))
     secrets = (*around.secrets, *(value for name in names if (value := around.environ.get(name))))
     workplace = Workplace(
         folder=around.folder,
@@ -63,13 +65,14 @@ def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hand
         hidden=tuple(name for name in names if name not in metrics.SHARED),
         every=min(1.0, config.plan.poll),
     )
+    means = Means(telemetry=telemetry, environ=around.environ, folder=around.folder)
     deployer = deploy.build(_deploy(config.deploy), workplace)
     return Hands(
         deployer=deployer,
         verify=verify.DarkVerification(
             deployer=deployer, workplace=workplace, checks=tuple(_check(one) for one in config.verify)
         ),
-        source=metrics.build(options, Means(telemetry=telemetry, environ=around.environ, folder=around.folder)),
+        source=metrics.build(options, means, further),
     )
 
 

@@ -11,6 +11,7 @@ from gate.config.values import (
     CommandDeploy,
     Config,
     DeployConfig,
+    FurtherMetric,
     HttpCheck,
     NoDeploy,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "CommandDeploy",
     "Config",
     "DeployConfig",
+    "FurtherMetric",
     "HttpCheck",
     "NoDeploy",
     "from_document",

@@ -10,7 +10,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from gate.config.models import METRIC_WORDS, File
+from gate.config.models import File
+from gate.config.sources import KINDS, TAG_OF, sources_of, word_of
 from gate.config.words import listed
 from rampgate.problem import Problem
 
@@ -57,16 +58,24 @@ def _problem(details: ErrorDetails, place: Place) -> Problem:
         case "missing":
             return Problem(path, "nothing", _description(details["loc"]))
         case "metric":
-            word = given.get("errors") if isinstance(given, dict) else None
-            hint = get_close_matches(word, METRIC_WORDS, n=1) if isinstance(word, str) else []
-            where = f"{path}.errors" if word is not None else path
-            return Problem(where, shown(given if word is None else word), listed(list(METRIC_WORDS)), *hint)
+            return _metric(path, given)
         case "check":
             return Problem(path, shown(given), "a mapping with url or with command")
         case "too_short" | "too_long":
             return Problem(path, shown(given), _length(details["ctx"]))
         case kind:
             return Problem(path, shown(given), _KINDS.get(kind, details["msg"]))
+
+
+def _metric(path: str, given: Any) -> Problem:
+    """A metric of no kind, or of a source that has none such."""
+    word = word_of(given)
+    if word is None:
+        words = ", ".join(("errors", *KINDS))
+        return Problem(path, shown(given), f"one of {words}, with {listed(sources_of('errors'))}")
+    names = sources_of(word)
+    hint = get_close_matches(given[word], names, n=1) if isinstance(given[word], str) else []
+    return Problem(f"{path}.{word}", shown(given[word]), listed(names), *hint)
 
 
 def _length(context: Mapping[str, Any]) -> str:
@@ -123,7 +132,7 @@ def _model_at(place: Sequence[str | int]) -> type[BaseModel] | None:
 
 
 def _tagged(model: type[BaseModel], tag: str) -> bool:
-    return tag in model.model_fields or tag in get_args(getattr(model.model_fields.get("errors"), "annotation", None))
+    return tag in model.model_fields or TAG_OF.get(model) == tag
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gate.config.faults import Fault, faults
+from gate.config.further import further_of
 from gate.config.models import File
 from gate.config.resolve import deploy_of, metrics_of, misfits, plan_of, verify_of
 from gate.config.text import LARGEST, parse
@@ -22,7 +23,8 @@ _NO_ENVIRONMENT = Problem("environment", "nothing", "the environment, here or as
 
 _TOGETHER = (
     frozenset({"poll", "lease", "staleAfter", "heartbeat", "scaleDownDelay"}),
-    frozenset({"steps", "holdBack", "strategy", "dark", "timeouts"}),
+    frozenset({"steps", "holdBack", "strategy", "dark", "timeouts", "policies"}),
+    frozenset({"metrics", "limits"}),
     frozenset({"verify", "timeouts"}),
 )
 """Keys that are measured against each other: where one cannot be read, nothing is said about its neighbours."""
@@ -100,6 +102,7 @@ def _load(document: dict[str, Any], found: list[Problem], where: str, environmen
         plan=plan,
         deploy=deploy_of(file),
         metrics=metrics_of(file),
+        further=further_of(file).metrics,
         verify=verify_of(file),
         document=document,
     )

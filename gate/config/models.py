@@ -26,6 +26,7 @@ from gate.config.words import (
     Command,
     Duration,
     Line,
+    Most,
     Name,
     Probe,
     Share,
@@ -36,17 +37,19 @@ from gate.config.words import (
     share,
 )
 from gate.judge import limits
-from gate.metrics import SOURCES
 from rampgate.evidence import VerdictWord
 from rampgate.plan import (
     ALLOWED_POLICIES,
     DEFAULT_BUDGETS,
     JUDGE_BOUNDS,
     MOST_STEPS,
+    Better,
     Confirm,
     FlagKind,
     JudgeSettings,
     Limit,
+    MetricKind,
+    MetricSettings,
     OnGateLost,
     Policy,
     RolloutPlan,
@@ -58,6 +61,7 @@ from rampgate.plan import (
 _PLAN = RolloutPlan(flag="", environment="", steps=())
 _JUDGE = JudgeSettings()
 _LIMIT = Limit()
+_METRIC = MetricSettings(name="", kind=MetricKind.ERRORS)
 _HTTP = HttpCheck(url="")
 
 
@@ -78,12 +82,25 @@ class ConfirmKeys(Keys):
     )
 
 
+class StepInconclusiveKeys(Keys):
+    """What this step does about too little data, in place of policies.inconclusive."""
+
+    after: Duration | None = Field(default=None, description="How long it may stand.")
+    then: Annotated[Policy, *one_of(*ALLOWED_POLICIES["policies.inconclusive"])] | None = Field(
+        default=None, description="What follows."
+    )
+
+
 class StepKeys(Keys):
     """One rung of the ramp. A bare percentage is short for a step with that share."""
 
     share: Share = Field(description="The percentage of users on the new version.")
     bake: Duration = Field(default=Step(share=0).bake, description="The least time to stay.")
     confirm: ConfirmKeys | None = Field(default=None, description="Asks for a person's yes.")
+    timeout: Duration | None = Field(default=None, description="How long it may last, in place of timeouts.step.")
+    inconclusive: StepInconclusiveKeys | None = Field(
+        default=None, description="What this step does about too little data, in place of policies.inconclusive."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -164,6 +181,24 @@ class PolicyKeys(Keys):
     source_down: SourceDownKeys = Field(default=SourceDownKeys(), description="The metrics cannot be read.")
 
 
+class FurtherKeys(Keys):
+    """A metric beside the errors."""
+
+    name: Name | None = Field(default=None, description="What to call it; left out, what it is.")
+    margin: Annotated[float, *number(*JUDGE_BOUNDS["margin"])] = Field(
+        default=_METRIC.margin, description="The largest harmless ratio, worse arm to better."
+    )
+    floor: Annotated[float, *number(*JUDGE_BOUNDS["floor"])] = Field(
+        default=_METRIC.floor, description="The rate below which nothing is reverted."
+    )
+    weight: Share | None = Field(
+        default=None, description="Its part of what the further metrics share, such as 60%; together they make 100%."
+    )
+    better: Annotated[Better, *one_of(*Better)] = Field(
+        default=_METRIC.better, description="lower, or higher: which way it is good."
+    )
+
+
 def _condition(value: Any) -> str:
     try:
         limits.condition(value if isinstance(value, str) else "")
@@ -177,9 +212,12 @@ Condition = Annotated[str, BeforeValidator(_condition), WithJsonSchema({"type": 
 
 
 class LimitKeys(Keys):
-    """A fixed limit on the canary's errors, beside the test and never instead of it."""
+    """A fixed limit on the canary's own figures, beside the test and never instead of it."""
 
-    max: Share | None = Field(default=None, description="Short for a failure above this percentage of errors.")
+    metric: Name = Field(default=_LIMIT.metric, description="errors, or the name of a further metric.")
+    max: Most | None = Field(
+        default=None, description="Short for a failure above this: 2% of requests, 500ms for p99, or a plain figure."
+    )
     success: Condition | None = Field(default=None, description="What a good measurement meets.")
     failure: Condition | None = Field(default=None, description="What a bad measurement meets.")
     failure_limit: Annotated[int, *number(0, 1000, whole=True)] = Field(
@@ -250,8 +288,8 @@ def _check_kind(value: Any) -> str | None:
     return f"={found[0]}" if found else None
 
 
-METRIC_WORDS = tuple(SOURCES)
-Metric = metric(Keys)
+Metric = metric(Keys, FurtherKeys)
+MOST_METRICS = 12
 Check = Annotated[
     Annotated[HttpCheckKeys, Tag("=url")] | Annotated[CommandCheckKeys, Tag("=command")],
     Discriminator(_check_kind, custom_error_type="check", custom_error_message="check"),
@@ -267,7 +305,7 @@ class File(Keys):
     environment: Name | None = Field(default=None, description="The environment, where the input does not name one.")
     deploy: DeployKeys = Field(description="How a version gets into its slot, such as {command: ./deploy.sh}.")
     metrics: list[Metric] = Field(  # type: ignore[valid-type]
-        description="What to judge by, such as [{errors: flagserver}].", min_length=1, max_length=1
+        description="What to judge by, such as [{errors: flagserver}].", min_length=1, max_length=MOST_METRICS
     )
     steps: list[StepKeys] = Field(
         default=[], description="The ramp, such as [10, 50, 100].", min_length=1, max_length=MOST_STEPS
@@ -308,10 +346,10 @@ class File(Keys):
         default=_JUDGE.min_polls, description="The fewest polls of a step before it may be left."
     )
     limits: list[LimitKeys] = Field(
-        default=[], description="Fixed limits on the canary's errors, beside the test.", max_length=20
+        default=[], description="Fixed limits on the canary's own figures, beside the test.", max_length=20
     )
     strict: bool = Field(
-        default=_JUDGE.strict, description="Refuse a forecast in which a step cannot exclude what it has to."
+        default=_JUDGE.strict, description="Refuse a plan with a step that cannot exclude what it has to."
     )
     on_gate_lost: Annotated[OnGateLost, *one_of(*OnGateLost)] = Field(
         default=_PLAN.on_gate_lost, description="What the flag server does when the gate falls silent."

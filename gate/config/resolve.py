@@ -3,17 +3,24 @@
 A value that was written is never changed: what does not fit is a problem. Only what was left out follows the rest.
 """
 
+import re
 from collections.abc import Iterator
+from typing import Any
 
+from pydantic_core import PydanticCustomError
+
+from gate.config.further import further_of
 from gate.config.models import (
     CommandCheckKeys,
     ConfirmKeys,
     File,
+    FurtherKeys,
     HttpCheckKeys,
     InconclusiveKeys,
     LimitKeys,
     NoTrafficKeys,
     SourceDownKeys,
+    StepInconclusiveKeys,
 )
 from gate.config.sources import options_of
 from gate.config.values import (
@@ -24,6 +31,7 @@ from gate.config.values import (
     HttpCheck,
     NoDeploy,
 )
+from gate.config.words import duration, share
 from gate.judge import limits
 from gate.metrics import Options
 from rampgate.evidence import VerdictWord
@@ -33,6 +41,7 @@ from rampgate.plan import (
     Confirm,
     JudgeSettings,
     Limit,
+    MetricKind,
     RolloutPlan,
     Step,
     Strategy,
@@ -100,25 +109,44 @@ def plan_of(file: File, environment: str) -> RolloutPlan:
 
 
 def _judge(file: File) -> JudgeSettings:
+    further = further_of(file)
+    kinds = {one.name: one.kind for one in further.settings}
     return JudgeSettings(
         alpha=file.alpha,
         beta=file.beta,
         margin=file.margin,
         floor=file.floor,
         min_polls=file.min_polls,
-        limits=tuple(_limit(keys) for keys in file.limits),
+        metrics=further.settings,
+        limits=tuple(_limit(keys, kinds.get(keys.metric, MetricKind.ERRORS)) for keys in file.limits),
         strict=file.strict,
     )
 
 
-def _limit(keys: LimitKeys) -> Limit:
+def _limit(keys: LimitKeys, kind: MetricKind) -> Limit:
     return Limit(
+        metric=keys.metric,
         success=keys.success,
-        failure=keys.failure if keys.max is None else limits.at_most(keys.max / WHOLE),
+        failure=keys.failure if keys.max is None else _above(keys.max, kind) or "result > 0",
         failure_limit=keys.failure_limit,
         inconclusive_limit=keys.inconclusive_limit,
         consecutive_error_limit=keys.consecutive_error_limit,
     )
+
+
+_MOST = {MetricKind.ERRORS: "a percentage such as 2%", MetricKind.LATENCY: "a duration such as 500ms, for p99"}
+
+
+def _above(most: str | float, kind: MetricKind) -> str | None:
+    """The condition that fails above this; ``None`` where it is not written as the metric has it."""
+    try:
+        if kind is MetricKind.ERRORS:
+            return limits.at_most(share(most) / WHOLE)
+        if kind is MetricKind.LATENCY:
+            return limits.at_most(duration(most), of="p99")
+    except PydanticCustomError:
+        return None
+    return limits.at_most(float(most)) if isinstance(most, int | float) else None
 
 
 def _timings(file: File) -> tuple[float, float, float, float, float]:
@@ -148,7 +176,16 @@ def _timings(file: File) -> tuple[float, float, float, float, float]:
 
 def _steps(file: File) -> tuple[Step, ...]:
     if "steps" in file.model_fields_set:
-        return tuple(Step(share=one.share, bake=one.bake, confirm=_confirm(one.confirm)) for one in file.steps)
+        return tuple(
+            Step(
+                share=one.share,
+                bake=one.bake,
+                confirm=_confirm(one.confirm),
+                timeout=one.timeout,
+                inconclusive=_override(one.inconclusive, file.policies.inconclusive),
+            )
+            for one in file.steps
+        )
     shares = (100,) if file.strategy is Strategy.BLUE_GREEN else (10, 50, 100)
     return tuple(Step(share=one * WHOLE // 100) for one in shares)
 
@@ -161,12 +198,24 @@ def _budget(keys: InconclusiveKeys | NoTrafficKeys | SourceDownKeys) -> Budget:
     return Budget(seconds=keys.after, then=keys.then)
 
 
+def _override(keys: StepInconclusiveKeys | None, usual: InconclusiveKeys) -> Budget | None:
+    """A step's own budget; what it leaves out is the plan's."""
+    if keys is None:
+        return None
+    return Budget(seconds=usual.after if keys.after is None else keys.after, then=keys.then or usual.then)
+
+
 def deploy_of(file: File) -> DeployConfig:
     return NoDeploy() if file.deploy.command is None else CommandDeploy(command=file.deploy.command)
 
 
 def metrics_of(file: File) -> tuple[Options, ...]:
-    return tuple(options_of(keys) for keys in file.metrics)
+    """The source of the errors, alone."""
+    return tuple(options_of(keys) for _, keys in _errors(file)[:1])
+
+
+def _errors(file: File) -> list[tuple[int, Any]]:
+    return [(index, keys) for index, keys in enumerate(file.metrics) if not isinstance(keys, FurtherKeys)]
 
 
 def verify_of(file: File) -> tuple[CheckConfig, ...]:
@@ -189,13 +238,26 @@ def _check(keys: HttpCheckKeys | CommandCheckKeys) -> CheckConfig:
 
 def misfits(file: File, plan: RolloutPlan) -> Iterator[Problem]:
     """Everything that does not fit together, by the file's own paths."""
+    further = further_of(file)
+    yield from further.problems
     for problem in problems(plan):
-        yield _in_the_file(problem)
+        yield _in_the_file(problem, _places(file))
     if plan.strategy is Strategy.BLUE_GREEN and [step.share for step in plan.steps] != [WHOLE]:
         steps = ", ".join(percent(step.share) for step in plan.steps)
         yield Problem("steps", steps, "one step, 100: blue-green moves everybody at once; canary moves by steps")
-    for index, options in enumerate(metrics_of(file)):
+    mains = _errors(file)
+    if not mains:
+        yield Problem("metrics", "no errors", "one {errors: …} among them: what every release is judged by")
+    for index, _ in mains[1:]:
+        allowed = "errors once; what else fails is {failures: …}, with a name"
+        yield Problem(f"metrics[{index}].errors", "errors again", allowed)
+    for (index, _), options in zip(mains, metrics_of(file), strict=False):
         yield from options.problems(f"metrics[{index}]")
+    kinds = {one.name: one.kind for one in further.settings}
+    for index, keys in enumerate(file.limits):
+        kind = MetricKind.ERRORS if keys.metric == "errors" else kinds.get(keys.metric)
+        if kind is not None and keys.max is not None and _above(keys.max, kind) is None:
+            yield Problem(f"limits[{index}].max", str(keys.max), _MOST.get(kind, "a number"))
     for index, check in enumerate(file.verify):
         if isinstance(check, HttpCheckKeys) and not 0 < check.within <= plan.verify:
             limit = seconds(plan.verify)
@@ -203,8 +265,15 @@ def misfits(file: File, plan: RolloutPlan) -> Iterator[Problem]:
             yield Problem(f"verify[{index}].within", seconds(check.within), allowed)
 
 
-def _in_the_file(problem: Problem) -> Problem:
+def _places(file: File) -> list[int]:
+    """Where in the file's list each further metric of the plan stands."""
+    return [index for index, keys in enumerate(file.metrics) if isinstance(keys, FurtherKeys)]
+
+
+def _in_the_file(problem: Problem, places: list[int]) -> Problem:
     path = _PATHS.get(problem.path, problem.path)
+    if (found := re.match(r"metrics\[(\d+)\]", path)) is not None:
+        path = f"metrics[{places[int(found[1])]}]{path[found.end() :]}"
     if path.startswith("policies."):
         path = path.replace(".budget", ".after")
     allowed = problem.allowed.replace("stepTimeout", "timeouts.step")

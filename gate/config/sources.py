@@ -5,7 +5,7 @@ Options named ``requests`` and ``errors`` stand under ``queries``; every other o
 
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, Discriminator, Tag, create_model
 from pydantic import Field as KeyField
@@ -13,6 +13,20 @@ from pydantic import Field as KeyField
 from gate.config.words import Address, Command, Duration, Line, Variable, one_of
 from gate.metrics import SOURCES, Options
 from gate.metrics.keys import As, Key
+from rampgate.plan import MetricKind
+
+KINDS: Final[Mapping[str, MetricKind]] = {
+    "latency": MetricKind.LATENCY,
+    "failures": MetricKind.ERRORS,
+    "count": MetricKind.COUNT,
+    "mean": MetricKind.MEAN,
+    "value": MetricKind.VALUE,
+}
+"""What a further metric is called in the file, and what it is made of."""
+
+ERRORS = "errors"
+TAG_OF: dict[type[BaseModel], str] = {}
+"""By which tag each model is chosen."""
 
 _QUERIES = ("requests", "errors")
 _KINDS: Mapping[As, Any] = {
@@ -26,19 +40,59 @@ _KINDS: Mapping[As, Any] = {
 }
 
 
-def _kind(value: Any) -> str | None:
-    word = value.get("errors") if isinstance(value, dict) else None
-    return f"={word}" if isinstance(word, str) else None
+def word_of(value: Any) -> str | None:
+    """The key that says what a metric is: ``errors``, or one of ``KINDS``."""
+    return next((word for word in (ERRORS, *KINDS) if isinstance(value, dict) and word in value), None)
 
 
-def metric(keys: type[BaseModel]) -> Any:
-    """The annotation of one metric: the keys of whichever source it names. ``keys`` is what all mappings have."""
+def sources_of(word: str) -> list[str]:
+    """The sources that give such a metric."""
+    return [name for name, options in SOURCES.items() if word == ERRORS or KINDS[word] in options.gives]
+
+
+def _tag(value: Any) -> str | None:
+    word = word_of(value)
+    source = value[word] if word is not None else None
+    if word is None or not isinstance(source, str) or source not in sources_of(word):
+        return None
+    return f"={ERRORS} {source}" if word == ERRORS else f"=further {source}"
+
+
+def metric(keys: type[BaseModel], further: type[BaseModel]) -> Any:
+    """The annotation of one metric: the keys of whichever source it names.
+
+    ``keys`` is what all mappings have, ``further`` what all further metrics have.
+    """
     made: Any = None
     for name, options in SOURCES.items():
-        model: Any = _model(name, options, keys)
-        one = Annotated[model, Tag(f"={name}")]
-        made = one if made is None else made | one
-    return Annotated[made, Discriminator(_kind, custom_error_type="metric", custom_error_message="metric")]
+        for tag, model in ((ERRORS, _model(name, options, keys)), ("further", _further(name, options, further))):
+            TAG_OF[model] = f"{tag} {name}"
+            choice: Any = model
+            one = Annotated[choice, Tag(f"={tag} {name}")]
+            made = one if made is None else made | one
+    return Annotated[made, Discriminator(_tag, custom_error_type="metric", custom_error_message="metric")]
+
+
+def _further(name: str, options: type[Options], keys: type[BaseModel]) -> type[BaseModel]:
+    """The keys of a further metric from this source. What is left out may stand with the errors, so all may be."""
+    hints = get_type_hints(options, include_extras=True)
+    given: dict[str, Any] = {
+        word: (Literal[name] | None, KeyField(default=None, description=f"The source: {name}."))
+        for word, kind in KINDS.items()
+        if kind in options.gives
+    }
+    for one in connection(options):
+        reader, said = _field(hints[one.name], one)
+        given[one.name] = (reader | None, KeyField(default=None, description=said.description))
+    text = "What to ask, once for each arm."
+    given["queries"] = (dict[Line, Line | dict[Line, Line]], KeyField(default={}, description=text))
+    said = (options.__doc__ or "").partition("\n")[0]
+    return create_model(f"{name.title()}FurtherKeys", __base__=keys, __doc__=said, **given)
+
+
+def connection(options: type[Options]) -> tuple[Field[Any], ...]:
+    """The options that say whom to ask and how, without what to ask."""
+    return tuple(one for one in _fields(options) if one.name not in _QUERIES)
 
 
 def _model(name: str, options: type[Options], keys: type[BaseModel]) -> type[BaseModel]:
@@ -75,6 +129,8 @@ def _field(hint: Any, one: Field[Any]) -> tuple[Any, Any]:
         reader: Any = Annotated[plain, *one_of(*plain)]
     else:
         reader = _KINDS[key.kind]
+    if one.name in _QUERIES:
+        return reader, KeyField(description=key.text)
     if one.default_factory is not MISSING:
         return reader, KeyField(default_factory=one.default_factory, description=key.text)
     if one.default is MISSING:

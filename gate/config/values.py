@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gate.metrics import Options
+from gate.metrics import Options, Wanted
 from rampgate.plan import RolloutPlan
 
 
@@ -55,8 +55,17 @@ CheckConfig = HttpCheck | CommandCheck
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FurtherMetric:
+    """A metric beside the errors: what is wanted, of whom, and at which path of the file that stands."""
+
+    path: str
+    wanted: Wanted
+    options: Options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The whole file, resolved.
+    """The whole file, resolved. ``metrics`` is the source of the errors, alone; ``further`` are the others.
 
     ``document`` is the file as it was written, with the environment it was resolved for: JSON values that
     ``from_document`` reads to the same configuration.
@@ -65,5 +74,6 @@ class Config:
     plan: RolloutPlan
     deploy: DeployConfig
     metrics: tuple[Options, ...]
+    further: tuple[FurtherMetric, ...] = ()
     verify: tuple[CheckConfig, ...] = ()
     document: Mapping[str, Any] = field(default_factory=dict)

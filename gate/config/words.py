@@ -74,6 +74,20 @@ def share(value: Any) -> int:
     return whole
 
 
+def most(value: Any) -> str | float:
+    """A percentage, a duration or a plain number: which of them it has to be, the metric says."""
+    if isinstance(value, str):
+        for reader in (share, duration):
+            try:
+                reader(value)
+            except PydanticCustomError:
+                continue
+            return value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    raise refusal("a percentage such as 2%, a duration such as 500ms, or a number")
+
+
 def one_of(*words: Word) -> Any:
     """An annotation's metadata: the value is one of these words."""
     names = [word.value for word in words]
@@ -199,6 +213,11 @@ Share = Annotated[
             ]
         }
     ),
+]
+Most = Annotated[
+    str | float,
+    BeforeValidator(most),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\d"}]}),
 ]
 Name = Annotated[
     str,

@@ -64,9 +64,9 @@ def condition(text: str) -> ast.expr:
     return _parsed(text)
 
 
-def at_most(value: float) -> str:
+def at_most(value: float, of: str = "result") -> str:
     """The condition that fails above this value: what ``max`` in a configuration stands for."""
-    return f"result > {value!r}"
+    return f"{of} > {value!r}"
 
 
 @lru_cache(maxsize=256)
@@ -74,6 +74,7 @@ def _parsed(text: str) -> ast.expr:
     if not text.strip() or len(text) > _LONGEST:
         raise ValueError(f"a condition has 1 to {_LONGEST} characters")
     plain = re.sub(r"([\d.]+)\s*%(?!\s*[\w(])", r"(\1 / 100)", text)
+    plain = re.sub(r"([\d.]+)\s*(ms|s)\b", lambda one: f"({one[1]} / {1000 if one[2] == 'ms' else 1})", plain)
     plain = re.sub(r"!(?!=)", " not ", plain.replace("&&", " and ").replace("||", " or ")).replace(
         "result[0]", "result"
     )

@@ -51,6 +51,7 @@ class PrometheusOptions(Access):
 
     gives: ClassVar[frozenset[MetricKind]] = frozenset(MetricKind)
     past: ClassVar[bool] = True
+    buckets: ClassVar[bool] = True
 
     def problems(self, path: str) -> Iterator[Problem]:
         yield from self.problems_of(main(self.requests, self.errors), path)

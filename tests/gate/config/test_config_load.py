@@ -294,9 +294,10 @@ def test_a_source_that_cannot_be_asked_is_refused(metric: dict[str, Any], path: 
     assert said in str(found[path])
 
 
-def test_exactly_one_source_is_judged_by() -> None:
+def test_exactly_one_source_counts_the_errors() -> None:
     assert refused(metrics=[])["metrics"].allowed == "a list of at least 1"
-    assert refused(metrics=[{"errors": "flagserver"}] * 2)["metrics"].allowed == "a list of exactly one"
+    assert "once" in refused(metrics=[{"errors": "flagserver"}] * 2)["metrics[1].errors"].allowed
+    assert "one {errors: …}" in refused(metrics=[{"latency": "flagserver"}])["metrics"].allowed
 
 
 @pytest.mark.parametrize(
