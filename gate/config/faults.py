@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gate.config.models import File
-from gate.config.sources import KINDS, TAG_OF, sources_of, word_of
+from gate.config.sources import KINDS, sources_of, word_of
 from gate.config.words import listed
 from rampgate.problem import Problem
 
@@ -37,14 +37,15 @@ class Fault:
     problem: Problem
 
 
-def faults(error: ValidationError) -> Iterator[Fault]:
-    """What pydantic found, in its order."""
+def faults(error: ValidationError, *, root: type[BaseModel] = File, above: Place = ()) -> Iterator[Fault]:
+    """What pydantic found, in its order, in what ``root`` reads at the place ``above``."""
     for details in error.errors(include_url=False):
         place = tuple(part for part in details["loc"] if not (isinstance(part, str) and part.startswith("=")))
-        yield Fault(place, details["type"] == "extra_forbidden", _problem(details, place))
+        place = (*above, *place)
+        yield Fault(place, details["type"] == "extra_forbidden", _problem(details, place, root))
 
 
-def _problem(details: ErrorDetails, place: Place) -> Problem:
+def _problem(details: ErrorDetails, place: Place, root: type[BaseModel]) -> Problem:
     path = dotted(place)
     given = "***" if "headers" in place[:-1] else details["input"]
     match details["type"]:
@@ -52,11 +53,11 @@ def _problem(details: ErrorDetails, place: Place) -> Problem:
             context = details["ctx"]
             return Problem(path, shown(given), context["allowed"], context["hint"])
         case "extra_forbidden":
-            keys = _keys_at(details["loc"][:-1])
+            keys = _keys_at(details["loc"][:-1], root)
             near = get_close_matches(str(place[-1]), keys, n=1)
             return Problem(path, "this key", listed(sorted(keys)), near[0] if near else None)
         case "missing":
-            return Problem(path, "nothing", _description(details["loc"]))
+            return Problem(path, "nothing", _description(details["loc"], root))
         case "metric":
             return _metric(path, given)
         case "check":
@@ -99,23 +100,23 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
-def _keys_at(place: Sequence[str | int]) -> list[str]:
-    model = _model_at(place)
+def _keys_at(place: Sequence[str | int], root: type[BaseModel]) -> list[str]:
+    model = _model_at(place, root)
     return [field.alias or name for name, field in model.model_fields.items()] if model else []
 
 
-def _description(place: Sequence[str | int]) -> str:
-    model = _model_at(place[:-1])
+def _description(place: Sequence[str | int], root: type[BaseModel]) -> str:
+    model = _model_at(place[:-1], root)
     for name, field in model.model_fields.items() if model else ():
         if place[-1] == (field.alias or name):
             return (field.description or "a value").rstrip(".")
     return "a value"
 
 
-def _model_at(place: Sequence[str | int]) -> type[BaseModel] | None:
+def _model_at(place: Sequence[str | int], root: type[BaseModel]) -> type[BaseModel] | None:
     """The model that reads the mapping at this place of pydantic's, in which tags of unions begin with ``=``."""
-    model: type[BaseModel] = File
-    choices: list[type[BaseModel]] = [File]
+    model = root
+    choices: list[type[BaseModel]] = [root]
     for part in place:
         if isinstance(part, int):
             continue
@@ -132,7 +133,7 @@ def _model_at(place: Sequence[str | int]) -> type[BaseModel] | None:
 
 
 def _tagged(model: type[BaseModel], tag: str) -> bool:
-    return tag in model.model_fields or TAG_OF.get(model) == tag
+    return tag in model.model_fields or tag in get_args(getattr(model.model_fields.get("errors"), "annotation", None))
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

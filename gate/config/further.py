@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
+from gate.config.faults import faults
 from gate.config.models import File, FurtherKeys
-from gate.config.sources import KINDS, connection
+from gate.config.sources import KINDS, connection, further_model, word_of
 from gate.config.values import FurtherMetric
 from gate.config.words import duration, listed
 from gate.metrics import SOURCES, Options, Wanted
@@ -41,11 +43,16 @@ _UNFIT: Mapping[MetricKind, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Further:
-    """The further metrics that can be read, what the judge is to know of each, and everything that is wrong."""
+    """The further metrics that can be read, what the judge is to know of each, and everything that is wrong.
+
+    ``places`` are where in the file's list the settings stand.
+    """
 
     metrics: tuple[FurtherMetric, ...]
     settings: tuple[MetricSettings, ...]
+    places: tuple[int, ...]
     problems: tuple[Problem, ...]
+    unread: bool
 
 
 def further_of(file: File) -> Further:
@@ -54,11 +61,19 @@ def further_of(file: File) -> Further:
     metrics: list[FurtherMetric] = []
     settings: list[MetricSettings] = []
     weights: list[int | None] = []
-    given: list[object] = list(file.metrics)
-    for index, keys in enumerate(given):
-        if not isinstance(keys, FurtherKeys):
+    places: list[int] = []
+    unread = False
+    for index, given in enumerate(list(file.metrics)):
+        if not isinstance(given, dict):
             continue
         path = f"metrics[{index}]"
+        try:
+            keys = _keys(given)
+        except ValidationError as error:
+            model = further_model(_source(given), FurtherKeys)
+            problems += [fault.problem for fault in faults(error, root=model, above=("metrics", index))]
+            unread = True
+            continue
         words = [word for word in KINDS if getattr(keys, word, None) is not None]
         if len(words) != 1:
             problems.append(Problem(path, " and ".join(words), "one of them: a metric is one thing"))
@@ -74,12 +89,24 @@ def further_of(file: File) -> Further:
             metrics.append(FurtherMetric(path=path, wanted=wanted, options=options))
         one = MetricSettings(name=wanted.name, kind=kind, margin=keys.margin, floor=keys.floor, better=keys.better)
         settings.append(one)
+        places.append(index)
         weights.append(keys.weight)
     tested = [place for place, one in enumerate(settings) if one.kind is not MetricKind.VALUE]
     parts, wrong = _parts([weights[place] for place in tested])
     for place, part in zip(tested, parts, strict=True):
         settings[place] = replace(settings[place], weight=part)
-    return Further(tuple(metrics), tuple(settings), (*problems, *wrong))
+    return Further(tuple(metrics), tuple(settings), tuple(places), (*problems, *([] if unread else wrong)), unread)
+
+
+def _source(given: Mapping[str, Any]) -> str:
+    return str(given[word_of(given) or ""])
+
+
+def _keys(given: Mapping[str, Any]) -> FurtherKeys:
+    """The keys as the source has them. Raises ``ValidationError``."""
+    keys = further_model(_source(given), FurtherKeys).model_validate(given)
+    assert isinstance(keys, FurtherKeys)
+    return keys
 
 
 def _unfit(keys: FurtherKeys, kind: MetricKind, path: str) -> Iterator[Problem]:

@@ -69,7 +69,11 @@ class Keys(BaseModel):
     """A mapping of the file: camelCase keys, none unknown."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, alias_generator=to_camel, hide_input_in_errors=True
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        alias_generator=to_camel,
+        hide_input_in_errors=True,
     )
 
 

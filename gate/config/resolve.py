@@ -4,7 +4,7 @@ A value that was written is never changed: what does not fit is a problem. Only 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic_core import PydanticCustomError
@@ -14,7 +14,6 @@ from gate.config.models import (
     CommandCheckKeys,
     ConfirmKeys,
     File,
-    FurtherKeys,
     HttpCheckKeys,
     InconclusiveKeys,
     LimitKeys,
@@ -215,7 +214,7 @@ def metrics_of(file: File) -> tuple[Options, ...]:
 
 
 def _errors(file: File) -> list[tuple[int, Any]]:
-    return [(index, keys) for index, keys in enumerate(file.metrics) if not isinstance(keys, FurtherKeys)]
+    return [(index, keys) for index, keys in enumerate(file.metrics) if not isinstance(keys, dict)]
 
 
 def verify_of(file: File) -> tuple[CheckConfig, ...]:
@@ -241,7 +240,9 @@ def misfits(file: File, plan: RolloutPlan) -> Iterator[Problem]:
     further = further_of(file)
     yield from further.problems
     for problem in problems(plan):
-        yield _in_the_file(problem, _places(file))
+        # A limit may well name the metric that cannot be read.
+        if not (further.unread and problem.path.startswith("limits")):
+            yield _in_the_file(problem, further.places)
     if plan.strategy is Strategy.BLUE_GREEN and [step.share for step in plan.steps] != [WHOLE]:
         steps = ", ".join(percent(step.share) for step in plan.steps)
         yield Problem("steps", steps, "one step, 100: blue-green moves everybody at once; canary moves by steps")
@@ -265,12 +266,7 @@ def misfits(file: File, plan: RolloutPlan) -> Iterator[Problem]:
             yield Problem(f"verify[{index}].within", seconds(check.within), allowed)
 
 
-def _places(file: File) -> list[int]:
-    """Where in the file's list each further metric of the plan stands."""
-    return [index for index, keys in enumerate(file.metrics) if isinstance(keys, FurtherKeys)]
-
-
-def _in_the_file(problem: Problem, places: list[int]) -> Problem:
+def _in_the_file(problem: Problem, places: Sequence[int]) -> Problem:
     path = _PATHS.get(problem.path, problem.path)
     if (found := re.match(r"metrics\[(\d+)\]", path)) is not None:
         path = f"metrics[{places[int(found[1])]}]{path[found.end() :]}"

@@ -4,11 +4,14 @@ Options named ``requests`` and ``errors`` stand under ``queries``; every other o
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, dataclass, fields
+from functools import cache
 from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, Discriminator, Tag, create_model
+from pydantic import BaseModel, Discriminator, GetJsonSchemaHandler, Tag, create_model
 from pydantic import Field as KeyField
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from gate.config.words import Address, Command, Duration, Line, Variable, one_of
 from gate.metrics import SOURCES, Options
@@ -25,9 +28,6 @@ KINDS: Final[Mapping[str, MetricKind]] = {
 """What a further metric is called in the file, and what it is made of."""
 
 ERRORS = "errors"
-TAG_OF: dict[type[BaseModel], str] = {}
-"""By which tag each model is chosen."""
-
 _QUERIES = ("requests", "errors")
 _KINDS: Mapping[As, Any] = {
     As.TEXT: Line,
@@ -55,26 +55,37 @@ def _tag(value: Any) -> str | None:
     source = value[word] if word is not None else None
     if word is None or not isinstance(source, str) or source not in sources_of(word):
         return None
-    return f"={ERRORS} {source}" if word == ERRORS else f"=further {source}"
+    return f"={source}" if word == ERRORS else "=further"
 
 
 def metric(keys: type[BaseModel], further: type[BaseModel]) -> Any:
     """The annotation of one metric: the keys of whichever source it names.
 
-    ``keys`` is what all mappings have, ``further`` what all further metrics have.
+    ``keys`` is what all mappings have, ``further`` what all further metrics have; these stay as they came, for
+    ``further_model`` to read: most files have none, and so many models would cost each start a quarter of a second.
     """
-    made: Any = None
+    made: Any = Annotated[dict[str, Any], _FurtherSchema(further), Tag("=further")]
     for name, options in SOURCES.items():
-        for tag, model in ((ERRORS, _model(name, options, keys)), ("further", _further(name, options, further))):
-            TAG_OF[model] = f"{tag} {name}"
-            choice: Any = model
-            one = Annotated[choice, Tag(f"={tag} {name}")]
-            made = one if made is None else made | one
+        model: Any = _model(name, options, keys)
+        made = made | Annotated[model, Tag(f"={name}")]
     return Annotated[made, Discriminator(_tag, custom_error_type="metric", custom_error_message="metric")]
 
 
-def _further(name: str, options: type[Options], keys: type[BaseModel]) -> type[BaseModel]:
+@dataclass(frozen=True)
+class _FurtherSchema:
+    """What editors are told of further metrics."""
+
+    keys: type[BaseModel]
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        models = [further_model(name, self.keys) for name in SOURCES]
+        return {"anyOf": [one.model_json_schema(by_alias=True, mode="validation") for one in models]}
+
+
+@cache
+def further_model(name: str, keys: type[BaseModel]) -> type[BaseModel]:
     """The keys of a further metric from this source. What is left out may stand with the errors, so all may be."""
+    options = SOURCES[name]
     hints = get_type_hints(options, include_extras=True)
     given: dict[str, Any] = {
         word: (Literal[name] | None, KeyField(default=None, description=f"The source: {name}."))
@@ -86,8 +97,8 @@ def _further(name: str, options: type[Options], keys: type[BaseModel]) -> type[B
         given[one.name] = (reader | None, KeyField(default=None, description=said.description))
     text = "What to ask, once for each arm."
     given["queries"] = (dict[Line, Line | dict[Line, Line]], KeyField(default={}, description=text))
-    said = (options.__doc__ or "").partition("\n")[0]
-    return create_model(f"{name.title()}FurtherKeys", __base__=keys, __doc__=said, **given)
+    told = (options.__doc__ or "").partition("\n")[0]
+    return create_model(f"{name.title()}FurtherKeys", __base__=keys, __doc__=told, **given)
 
 
 def connection(options: type[Options]) -> tuple[Field[Any], ...]:
