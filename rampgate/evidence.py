@@ -110,12 +110,16 @@ Measure = Counters | Histogram | Moments | Value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A further metric of both arms, raw and cumulative like the counters. ``None``: no such series."""
+    """A further metric of both arms, raw and cumulative like the counters. ``None``: no such series.
+
+    ``at`` is the moment its figures go up to, where that is not the reading's own: sources are late in their own ways.
+    """
 
     __pydantic_config__ = STRICT
 
     stable: Measure | None
     canary: Measure | None
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

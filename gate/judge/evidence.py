@@ -85,10 +85,10 @@ def _parts(state: JudgeState) -> tuple[Part, ...]:
     )
 
 
-def weigh(state: JudgeState, interval: Interval, reading: Reading, *, anew: bool) -> JudgeState:
+def weigh(state: JudgeState, interval: Interval, reading: Reading, *, settled_at: float) -> JudgeState:
     """Take an interval into the evidence: traffic at once, the rest when it makes a batch; and raise the alarm.
 
-    ``anew``: no interval may end at this reading (a new step, or traffic has not settled).
+    ``settled_at``: nothing that began before counts, in seconds since the epoch.
     """
     if interval.requests is not None:
         state = replace(state, traffic=_traffic(state, *interval.requests))
@@ -103,17 +103,17 @@ def weigh(state: JudgeState, interval: Interval, reading: Reading, *, anew: bool
         if state.batch.is_full if 0 < state.share < WHOLE else state.batch.is_large:
             state = _close(state)
     if state.settings.metrics:
-        state = replace(state, further=_further(state, reading, anew))
+        state = replace(state, further=_further(state, reading, settled_at))
     if state.alarm is None and log_e(state) >= threshold(state):
         state = replace(state, alarm=_alarm(state, interval))
     return state
 
 
-def _further(state: JudgeState, reading: Reading, anew: bool) -> tuple[further.Further, ...]:
+def _further(state: JudgeState, reading: Reading, settled_at: float) -> tuple[further.Further, ...]:
     """Every further metric with this reading; bet on where both arms have users."""
     whole, found = tested(state), []
     for one, before in zip(state.settings.metrics, state.further, strict=True):
-        metric = further.take(before, one, reading.metrics.get(one.name), anew=anew)
+        metric = further.take(before, one, reading.metrics.get(one.name), at=reading.at, settled_at=settled_at)
         if 0 < state.share < WHOLE and one.kind is not MetricKind.VALUE:
             cap = _cap(state, _division(state).further * one.weight / whole)
             terms = further.Terms(step=state.step, limit=state.promotion.limit, stakes=_stakes(state), cap=cap)

@@ -27,12 +27,14 @@ Figures = tuple[float, ...]
 class Further:
     """What is remembered of one metric.
 
+    ``at`` is the moment of the last reading in this step, in seconds since the epoch.
     ``stable`` and ``canary`` are the raw figures of the last reading that had them both, ``open_`` what rose since a
     batch was closed, ``here_`` what rose in this step. ``bounds`` are a histogram's, ``chosen`` those bet on, one of
     ``harms`` for each. ``fresh`` counts this step's polls with something to compare. ``trouble`` says why the last
     reading could not be used, ``down`` that its source could not be read.
     """
 
+    at: float | None = None
     bounds: Figures = ()
     stable: Figures = ()
     canary: Figures = ()
@@ -73,13 +75,22 @@ def entered(metric: Further) -> Further:
     )
 
 
-def take(metric: Further, settings: MetricSettings, measured: Measured | SourceDown | None, *, anew: bool) -> Further:
-    """Difference one reading with the last; ``anew`` begins here, so that no interval spans two steps."""
+def take(
+    metric: Further, settings: MetricSettings, measured: Measured | SourceDown | None, *, at: float, settled_at: float
+) -> Further:
+    """Difference one reading with the last. Nothing from before ``settled_at`` counts: no interval spans two steps.
+
+    ``at`` is the reading's moment, which stands for the metric's where that has none of its own. Both are seconds.
+    """
     metric = replace(metric, last_stable=(), last_canary=(), value=None, stable_value=None, trouble="", down=None)
     if isinstance(measured, SourceDown):
         return replace(metric, trouble=measured.text, down=measured.reason)
     if measured is None or measured.stable is None or measured.canary is None:
         return replace(metric, trouble="the source has no figures for both arms")
+    before, moment = metric.at, at if measured.at is None else measured.at
+    if before is not None and moment <= before:
+        return metric
+    metric = replace(metric, at=moment)
     if settings.kind is MetricKind.VALUE:
         return _valued(metric, measured)
     stable, canary = _figures(measured.stable, settings.kind), _figures(measured.canary, settings.kind)
@@ -95,11 +106,11 @@ def take(metric: Further, settings: MetricSettings, measured: Measured | SourceD
         metric = replace(metric, bounds=measured.stable.bounds)
         if not metric.chosen:
             # From what stable had counted before this interval, so that no bet looks at its own outcome.
-            before = metric.stable or stable
-            metric = replace(metric, chosen=latency.choose(int(before[0]), [int(one) for one in before[1:]]))
+            known = metric.stable or stable
+            metric = replace(metric, chosen=latency.choose(int(known[0]), [int(one) for one in known[1:]]))
     before_stable, before_canary = metric.stable, metric.canary
     metric = replace(metric, stable=stable, canary=canary)
-    if anew or not before_stable or not before_canary:
+    if before is None or before < settled_at or not before_stable or not before_canary:
         return metric
     risen = _risen(before_stable, stable, settings.kind), _risen(before_canary, canary, settings.kind)
     if risen[0] is None or risen[1] is None:

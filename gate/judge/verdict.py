@@ -51,7 +51,7 @@ def judge(state: JudgeState, situation: Situation, reading: Reading | SourceDown
         anew = state.tally.at is None or state.tally.at < situation.settled_at
         state, interval = _take(state, situation, reading, anew)
         if interval.gap is not Gap.LATE:
-            state = weigh(state, interval, reading, anew=anew)
+            state = weigh(state, interval, reading, settled_at=situation.settled_at)
             state = _hold(state, interval, anew)
     state = _count(state, interval)
     excluded = promotion.excluded(state.promotion, state.settings.beta)

@@ -44,7 +44,7 @@ class FlagServerLatency:
         if stable is None or canary is None:
             text = "telemetry: the flag server tells no latencies; is it an older one?"
             return SourceDown(at=question.at, reason=VerdictReason.SOURCE_EMPTY, text=text)
-        return Measured(stable=stable, canary=canary)
+        return Measured(stable=stable, canary=canary, at=telemetry.at)
 
 
 def _telemetry(api: TelemetryApi, question: Question) -> Telemetry | SourceDown:

@@ -139,9 +139,9 @@ class StoreGauge:
                     )
             if self._spread is not None and BUCKETS in self._wanted.queries:
                 found = {arm: self._spread(visit, question, texts[BUCKETS, arm]) for arm in ARMS}
-                return measured(found.get, str(texts[BUCKETS, ArmName.CANARY]))
-            number = store.numbers(visit, question, texts)
-            return measured(lambda arm: self._measure(arm, number, texts), str(next(iter(texts.values()))))
+                return measured(found.get, str(texts[BUCKETS, ArmName.CANARY]), store.moment(question))
+            number, shown = store.numbers(visit, question, texts), str(next(iter(texts.values())))
+            return measured(lambda arm: self._measure(arm, number, texts), shown, store.moment(question))
 
         return answered(store.kind, question, store.timeout, store.login, read)
 
@@ -162,12 +162,12 @@ class StoreGauge:
         return measure_of(kind, {figure: value for figure, value in found.items() if value is not None}, "the query")
 
 
-def measured(arm: Callable[[ArmName], Measure | None], shown: str) -> Measured:
-    """Both arms' parts. Raises ``Down`` where neither has any."""
+def measured(arm: Callable[[ArmName], Measure | None], shown: str, at: float | None = None) -> Measured:
+    """Both arms' parts, up to this moment. Raises ``Down`` where neither has any."""
     parts = {one: arm(one) for one in ARMS}
     if all(part is None for part in parts.values()):
         raise empty(f"there is no series for either arm: {cut(shown, 300)}")
-    return Measured(stable=parts[ArmName.STABLE], canary=parts[ArmName.CANARY])
+    return Measured(stable=parts[ArmName.STABLE], canary=parts[ArmName.CANARY], at=at)
 
 
 def measure_of(kind: MetricKind, found: Mapping[str, float], shown: str) -> Measure:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from rampgate.client import counts
 from rampgate.client.assignment import Owed
 from rampgate.client.counts import ArmKey, Count, Counts
 from rampgate.wire import LATENCY_BOUNDS_MS
