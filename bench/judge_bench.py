@@ -15,8 +15,9 @@ from functools import partial
 
 from gate.judge import Situation, begin, judge
 from gate.judge.simulate import binomial, poisson
+from rampgate.criteria import JudgeSettings
 from rampgate.evidence import Counters, Reading, VerdictWord
-from rampgate.plan import WHOLE, JudgeSettings
+from rampgate.plan import WHOLE
 
 SETTINGS = JudgeSettings()
 

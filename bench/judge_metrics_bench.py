@@ -17,8 +17,9 @@ from functools import partial
 from gate.judge import Situation, begin, judge
 from gate.judge.forecast import TrafficSeen, detection_time, exclusion_time
 from gate.judge.simulate import binomial, poisson
+from rampgate.criteria import JudgeSettings, MetricKind, MetricSettings
 from rampgate.evidence import Counters, Histogram, Measured, Moments, Reading, VerdictWord
-from rampgate.plan import WHOLE, JudgeSettings, MetricKind, MetricSettings, RolloutPlan, Step
+from rampgate.plan import WHOLE, RolloutPlan, Step
 
 SHARES, POLLS, LENGTH = (10_000, 50_000, 95_000), 20, 60.0
 BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0)

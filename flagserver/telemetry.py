@@ -167,9 +167,7 @@ class Counting:
                 raise NotFoundError(f"There is no rollout {rollout_id}.", code="rollout_not_found")
             totals = counts_store.totals(tx, rollout_id, record.state.attempt)
             users = users_store.totals(tx, rollout_id, record.state.attempt)
-            timed = counts_store.timed(
-                tx, record.plan.environment, record.plan.flag, rollout_id, record.state.attempt
-            )
+            timed = counts_store.timed(tx, record.plan.environment, record.plan.flag, rollout_id, record.state.attempt)
             dropped = counts_store.dropped_since(tx, record.plan.environment, record.attempt_at)
         return Telemetry(
             at=self._store.now(),

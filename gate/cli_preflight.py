@@ -7,7 +7,7 @@ from gate import preflight
 from gate.config import Config
 from gate.metrics import FlagServerOptions, Means
 from gate.terminal import flag_server
-from rampgate.rollout import Slot, Slots, Telemetry
+from rampgate.rollout import Minute, Slot, Slots, Telemetry
 
 
 class _NoTelemetry:
@@ -15,6 +15,9 @@ class _NoTelemetry:
 
     def telemetry(self, rollout_id: str) -> Telemetry:
         raise LookupError(f"no flag server counts for {rollout_id}")
+
+    def minutes(self, environment: str, flag: str, *, since: float, until: float | None = None) -> tuple[Minute, ...]:
+        raise LookupError(f"no flag server counts for {flag} in {environment} from {since} to {until}")
 
 
 def asked(config: Config, file: Path, stable: str | None, slot: str) -> list[str]:

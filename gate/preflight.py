@@ -14,8 +14,8 @@ from gate.errors import PreflightError
 from gate.judge import limits
 from gate.metrics import FlagServerOptions, Means, Options, Question, build
 from gate.metrics.keys import AbsentErrors
+from rampgate.criteria import Limit
 from rampgate.evidence import Counters, Histogram, Measure, Reading, SourceDown
-from rampgate.plan import Limit
 from rampgate.rollout import Slot, Slots
 
 NOBODY = "rampgate-preflight-nobody-runs-this"

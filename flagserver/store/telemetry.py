@@ -79,9 +79,7 @@ def totals(tx: Tx, rollout_id: str, attempt: int) -> Mapping[str, Counters]:
     return {row.variant: Counters(requests=int(row.requests), errors=int(row.errors)) for row in rows}
 
 
-def timed(
-    tx: Tx, environment: str, flag: str, rollout_id: str, attempt: int
-) -> Mapping[str, Mapping[float, int]]:
+def timed(tx: Tx, environment: str, flag: str, rollout_id: str, attempt: int) -> Mapping[str, Mapping[float, int]]:
     """Per variant, the requests that ended within each bound (in ms) and not within a lower one."""
     total = sa.func.coalesce(sa.func.sum(latencies.c.requests), 0).label("requests")
     grouped = sa.select(latencies.c.variant, latencies.c.below_ms, total)

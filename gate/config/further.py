@@ -17,7 +17,8 @@ from gate.config.values import FurtherMetric
 from gate.config.words import duration, listed
 from gate.metrics import SOURCES, Options, Wanted
 from gate.metrics.store import BUCKETS, FIGURES
-from rampgate.plan import WHOLE, MetricKind, MetricSettings, percent
+from rampgate.criteria import MetricKind, MetricSettings
+from rampgate.plan import WHOLE, percent
 from rampgate.problem import Problem
 
 MOST_BOUNDS = 30
@@ -173,10 +174,9 @@ class _Asked:
         given = dict(self._keys.queries)  # type: ignore[attr-defined]
         if not any(one.name == "requests" for one in fields(self._kind)):  # type: ignore[arg-type]
             return {name: str(text) for name, text in given.items()}
-        within = kind is MetricKind.LATENCY and BUCKETS not in given
-        names = [*FIGURES[kind], *(["within"] if within else [])]
-        if kind is MetricKind.LATENCY and getattr(self._kind, BUCKETS, False):
-            names = names if given.keys() & {"requests", "within"} else [BUCKETS]
+        names = [*FIGURES[kind], *(["within"] if kind is MetricKind.LATENCY else [])]
+        if kind is MetricKind.LATENCY and getattr(self._kind, BUCKETS, False) and not given.keys() & set(names):
+            names = [BUCKETS]
         found: dict[str, str] = {}
         for name, text in given.items():
             where = f"{self._path}.queries.{name}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gate.config.faults import Fault, faults
+from gate.config.faults import Fault, dotted, faults
 from gate.config.further import further_of
 from gate.config.models import File
 from gate.config.resolve import deploy_of, metrics_of, misfits, plan_of, verify_of
@@ -16,7 +16,7 @@ from gate.config.values import Config
 from gate.errors import ConfigError, MisuseError
 from rampgate.problem import Problem
 
-_MUST = {"flag": "flag", "deploy": {"none": True}, "metrics": [{"errors": "flagserver"}]}
+_MUST: dict[str, Any] = {"flag": "flag", "deploy": {"none": True}, "metrics": [{"errors": "flagserver"}]}
 """Stand-ins for what is missing, so that the rest is still looked at. Nothing is ever built with them."""
 
 _NO_ENVIRONMENT = Problem("environment", "nothing", "the environment, here or as the input `environment`")
@@ -124,21 +124,38 @@ def _rest(document: dict[str, Any], wrong: list[Fault]) -> list[Problem]:
     if file.environment is None:
         rest.append(_NO_ENVIRONMENT)
     unread = {str(fault.place[0]) for fault in wrong if fault.place and not fault.unknown}
-    blurred = unread.union(*(group for group in _TOGETHER if group & unread))
+    replaced = {dotted(fault.place[:2]) for fault in wrong if _is_in_metrics(fault)}
+    if replaced:
+        # The other metrics may have left to this one whom to ask.
+        rest = [one for one in rest if one.value != "nothing" or ".queries." in one.path]
+        rest = [one for one in rest if not one.path.startswith(tuple(replaced)) and one.path != "metrics"]
+        unread = {*(unread - {"metrics"}), "limits"}
+    blurred = unread.union(*(group for group in _TOGETHER if group & unread and not (replaced and "limits" in group)))
     return [problem for problem in rest if _first(problem.path) not in blurred]
 
 
+def _is_in_metrics(fault: Fault) -> bool:
+    return len(fault.place) > 1 and fault.place[0] == "metrics" and not fault.unknown
+
+
 def _leave_out(document: dict[str, Any], fault: Fault) -> None:
-    """Take an unknown key out of its mapping; of what cannot be read, the whole of it from the top."""
+    """Take an unknown key out of its mapping; of what cannot be read, the whole of it from the top.
+
+    A metric that cannot be read has a stand-in, so that the others are still looked at.
+    """
+    metrics, place = document.get("metrics"), fault.place
+    if _is_in_metrics(fault) and isinstance(metrics, list) and isinstance(place[1], int):
+        metrics[place[1]] = dict(_MUST["metrics"][0])
+    elif not fault.unknown:
+        document.pop(str(place[0]) if place else "", None)
     if not fault.unknown:
-        document.pop(str(fault.place[0]) if fault.place else "", None)
         return
     inside: Any = document
-    for part in fault.place[:-1]:
+    for part in place[:-1]:
         here = part in inside if isinstance(inside, dict) else isinstance(inside, list)
         inside = inside[part] if here else None
     if isinstance(inside, dict):
-        inside.pop(fault.place[-1], None)
+        inside.pop(place[-1], None)
 
 
 def _first(path: str) -> str:

@@ -37,19 +37,14 @@ from gate.config.words import (
     share,
 )
 from gate.judge import limits
+from rampgate.criteria import JUDGE_BOUNDS, Better, JudgeSettings, Limit, MetricKind, MetricSettings
 from rampgate.evidence import VerdictWord
 from rampgate.plan import (
     ALLOWED_POLICIES,
     DEFAULT_BUDGETS,
-    JUDGE_BOUNDS,
     MOST_STEPS,
-    Better,
     Confirm,
     FlagKind,
-    JudgeSettings,
-    Limit,
-    MetricKind,
-    MetricSettings,
     OnGateLost,
     Policy,
     RolloutPlan,

@@ -33,21 +33,9 @@ from gate.config.values import (
 from gate.config.words import duration, share
 from gate.judge import limits
 from gate.metrics import Options
+from rampgate.criteria import JudgeSettings, Limit, MetricKind
 from rampgate.evidence import VerdictWord
-from rampgate.plan import (
-    WHOLE,
-    Budget,
-    Confirm,
-    JudgeSettings,
-    Limit,
-    MetricKind,
-    RolloutPlan,
-    Step,
-    Strategy,
-    percent,
-    problems,
-    seconds,
-)
+from rampgate.plan import WHOLE, Budget, Confirm, RolloutPlan, Step, Strategy, percent, problems, seconds
 from rampgate.problem import Problem
 
 _LONGEST_STEP = 30 * 86_400.0

@@ -94,6 +94,9 @@ class _Unfolding:
                 self.problems.append(Problem(f"line {line}", "a list or mapping as a key", "a word as a key"))
                 continue
             key = str(key_node.value)
+            if not key:
+                self.problems.append(Problem(f"line {line}", "a key that is empty", "a word as a key"))
+                continue
             inside = f"{path}.{key}" if path else key
             if key in lines:
                 allowed = f"each key once; it stands on line {lines[key]} already"

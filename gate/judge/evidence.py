@@ -11,8 +11,9 @@ from gate.judge import alone, further, harm, promotion, traffic, words
 from gate.judge.counters import Batch, Interval, plus
 from gate.judge.eprocess import Stakes, sum_of_logs
 from gate.judge.state import Alarm, JudgeState
+from rampgate.criteria import ERRORS, TRAFFIC, MetricKind
 from rampgate.evidence import Reading, Sample, VerdictReason
-from rampgate.plan import ERRORS, TRAFFIC, WHOLE, MetricKind
+from rampgate.plan import WHOLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

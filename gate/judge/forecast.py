@@ -10,8 +10,9 @@ from math import ceil, exp, inf, log, log1p, sqrt
 
 from gate.judge.evidence import ALONE, BASELINE, TOGETHER
 from gate.judge.promotion import ABSOLUTE, RELATIVE
+from rampgate.criteria import JudgeSettings, MetricKind
 from rampgate.evidence import VerdictWord
-from rampgate.plan import WHOLE, JudgeSettings, MetricKind, RolloutPlan, percent, seconds
+from rampgate.plan import WHOLE, RolloutPlan, percent, seconds
 from rampgate.problem import Problem
 
 CHANCE = 0.8

@@ -15,9 +15,10 @@ from gate.judge.eprocess import Stakes, sum_of_logs
 from gate.judge.harm import Harm
 from gate.judge.means import Means, Sums
 from gate.judge.promotion import Promotion
+from rampgate.criteria import Better, MetricKind, MetricSettings
 from rampgate.evidence import Counters, Histogram, Measured, Moments, Sample, SourceDown, Value, VerdictReason
 from rampgate.evidence import Measure as Raw
-from rampgate.plan import Better, MetricKind, MetricSettings, seconds
+from rampgate.plan import seconds
 
 Figures = tuple[float, ...]
 """One arm's figures, raw or risen. The first is how many were counted."""

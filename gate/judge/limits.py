@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import pairwise
 from math import isfinite
 
-from rampgate.plan import Limit
+from rampgate.criteria import Limit
 
 NAMES = ("result", "stable", "requests", "p50", "p90", "p95", "p99")
 """What a condition may name: the canary's figure, stable's, the canary's requests, and quantiles of a histogram."""

@@ -13,8 +13,9 @@ from typing import Any
 
 from gate.judge.state import JudgeState, Situation
 from gate.judge.verdict import begin, judge
+from rampgate.criteria import JudgeSettings
 from rampgate.evidence import Counters, Reading, VerdictWord
-from rampgate.plan import WHOLE, JudgeSettings
+from rampgate.plan import WHOLE
 
 SETTINGS = ("alpha", "beta", "margin", "floor", "exclude", "min_polls", "min_intervals")
 """The judge's settings that a start may give; each has the default that it has in a plan."""

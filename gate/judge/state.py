@@ -13,8 +13,8 @@ from gate.judge.limits import Held
 from gate.judge.promotion import Promotion
 from gate.judge.traffic import Traffic
 from gate.judge.weather import Weather
+from rampgate.criteria import JudgeSettings
 from rampgate.evidence import Sample, VerdictReason
-from rampgate.plan import JudgeSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

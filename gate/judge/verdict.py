@@ -13,8 +13,9 @@ from gate.judge.evidence import log_e, suspicion, threshold, weigh
 from gate.judge.further import Further
 from gate.judge.limits import Held, Measurement
 from gate.judge.state import Alarm, JudgeState, Situation
+from rampgate.criteria import JudgeSettings
 from rampgate.evidence import Counters, Look, Reading, Sample, SourceDown, Verdict, VerdictReason, VerdictWord
-from rampgate.plan import WHOLE, JudgeSettings
+from rampgate.plan import WHOLE
 
 PATIENCE = 3
 """Polls that a canary without a series is waited for: many sources have none before the first request."""

@@ -5,8 +5,9 @@ from math import ceil
 from gate.judge.counters import Gap
 from gate.judge.limits import Held
 from gate.judge.traffic import expected
+from rampgate.criteria import Limit
 from rampgate.evidence import Sample
-from rampgate.plan import Limit, seconds
+from rampgate.plan import seconds
 
 
 def rates(stable: Sample, canary: Sample) -> str:

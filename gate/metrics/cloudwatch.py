@@ -32,8 +32,8 @@ from gate.metrics.keys import AbsentErrors, As, Key
 from gate.metrics.queries import OF_AN_ARM, PLAIN, has, values
 from gate.metrics.source import Gauge, Means, Question, Source, Wanted
 from gate.metrics.store import Named, StoreGauge, StoreSource, Texts, main, place_of
+from rampgate.criteria import MetricKind
 from rampgate.evidence import ArmName
-from rampgate.plan import MetricKind
 from rampgate.problem import Problem
 
 HOUR = 3600.0

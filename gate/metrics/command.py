@@ -31,8 +31,8 @@ from gate.metrics.keys import As, Key
 from gate.metrics.queries import Placeholder, has
 from gate.metrics.source import Gauge, Means, Question, Source, Wanted
 from gate.metrics.store import FIGURES, measure_of, measured
+from rampgate.criteria import ERRORS, MetricKind
 from rampgate.evidence import ArmName, Counters, Histogram, Measure, Measured, Reading, SourceDown
-from rampgate.plan import ERRORS, MetricKind
 from rampgate.problem import Problem
 
 MOST_BYTES = 1 << 20

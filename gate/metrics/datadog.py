@@ -32,7 +32,7 @@ from gate.metrics.keys import AbsentErrors, As, Key
 from gate.metrics.queries import TIMES, Language, Placeholder, UnwritableError, Writer, shown, values
 from gate.metrics.source import Gauge, Means, Question, Source, Wanted
 from gate.metrics.store import Named, StoreGauge, StoreSource, Texts, main, place_of
-from rampgate.plan import MetricKind
+from rampgate.criteria import MetricKind
 from rampgate.problem import Problem
 
 HOUR = 3600.0

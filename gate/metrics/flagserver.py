@@ -7,8 +7,8 @@ from typing import ClassVar
 from gate.errors import FlagServerUnreachableError, RampgateError
 from gate.foreign import cut, harmless
 from gate.metrics.source import Gauge, Means, Question, Source, TelemetryApi, Wanted
+from rampgate.criteria import MetricKind
 from rampgate.evidence import Measured, Reading, SourceDown, VerdictReason
-from rampgate.plan import MetricKind
 from rampgate.problem import Problem
 from rampgate.rollout import Telemetry
 

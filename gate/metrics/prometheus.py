@@ -29,8 +29,8 @@ from gate.metrics.keys import AbsentErrors, As, Key
 from gate.metrics.queries import values
 from gate.metrics.source import Gauge, Means, Question, Source, Wanted
 from gate.metrics.store import Named, StoreGauge, StoreSource, Texts, main, place_of
+from rampgate.criteria import MetricKind
 from rampgate.evidence import Histogram
-from rampgate.plan import MetricKind
 from rampgate.problem import Problem
 
 

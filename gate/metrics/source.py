@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from rampgate.criteria import MetricKind
 from rampgate.evidence import Measured, Reading, SourceDown
-from rampgate.plan import MetricKind
 from rampgate.problem import Problem
-from rampgate.rollout import Slot, Telemetry
+from rampgate.rollout import Minute, Slot, Telemetry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +68,14 @@ class TelemetryApi(Protocol):
 
     def telemetry(self, rollout_id: str) -> Telemetry:
         """Both arms since the attempt began.
+
+        Raises:
+            gate.errors.RampgateError: the flag server did not answer, or refused.
+        """
+        ...
+
+    def minutes(self, environment: str, flag: str, *, since: float, until: float | None = None) -> tuple[Minute, ...]:
+        """What was counted of a flag by minute and variant; moments in seconds since the epoch.
 
         Raises:
             gate.errors.RampgateError: the flag server did not answer, or refused.

@@ -21,6 +21,7 @@ from gate.metrics.asking import (
 )
 from gate.metrics.keys import AbsentErrors
 from gate.metrics.source import Question, Wanted
+from rampgate.criteria import ERRORS, MetricKind
 from rampgate.evidence import (
     ArmName,
     Counters,
@@ -32,7 +33,7 @@ from rampgate.evidence import (
     SourceDown,
     Value,
 )
-from rampgate.plan import ERRORS, MetricKind, seconds
+from rampgate.plan import seconds
 
 FIGURES: Mapping[MetricKind, tuple[str, ...]] = {
     MetricKind.ERRORS: ("requests", "errors"),

@@ -13,7 +13,7 @@ from gate.cli import main
 from gate.config import Config, load
 from gate.errors import Exit
 from gate.preflight import NOBODY, Finding, Grade, checked, preflight
-from rampgate.plan import Limit
+from rampgate.criteria import Limit
 from rampgate.rollout import Slot, Slots
 from tests.gate.metrics.contract import means
 from tests.gate.metrics.scripted import Asked, Reply, ScriptedServer, scripted

@@ -7,15 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rampgate.criteria import JudgeSettings, MetricKind, MetricSettings
 from rampgate.evidence import VerdictWord
 from rampgate.plan import (
     ALLOWED_POLICIES,
     WHOLE,
     Budget,
     Confirm,
-    JudgeSettings,
-    MetricKind,
-    MetricSettings,
     Policy,
     Problem,
     RolloutPlan,

@@ -42,7 +42,7 @@ def test_every_configuration_on_a_page_is_accepted(page: str) -> None:
 
 
 def test_the_queries_on_the_page_have_no_problems() -> None:
-    (block,) = _blocks("sources/prometheus.md", "yaml")
+    block, _ = _blocks("sources/prometheus.md", "yaml")
     queries = dict(re.findall(r"^ +(requests|errors): (sum.*)$", block, re.MULTILINE))
     options = PrometheusOptions(url="https://prometheus.example.com", **queries)
     assert list(options.problems("metrics[0]")) == []

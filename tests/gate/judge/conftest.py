@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from gate.judge import JudgeState, Situation, begin, judge
+from rampgate.criteria import JudgeSettings
 from rampgate.evidence import Counters, Look, Reading, SourceDown, VerdictReason, VerdictWord
-from rampgate.plan import JudgeSettings
 
 SHARES = (0, 10_000, 50_000, 95_000)
 

@@ -8,6 +8,8 @@ import pytest
 
 from gate.judge import Situation, begin, from_json, judge, latency, to_json
 from gate.judge.counters import Batch
+from gate.judge.simulate import poisson
+from rampgate.criteria import Better, JudgeSettings, MetricKind, MetricSettings
 from rampgate.evidence import (
     Counters,
     Histogram,
@@ -16,10 +18,10 @@ from rampgate.evidence import (
     Moments,
     Reading,
     Sample,
+    SourceDown,
     VerdictReason,
     VerdictWord,
 )
-from rampgate.plan import JudgeSettings, MetricKind, MetricSettings
 
 BOUNDS = (0.1, 0.25, 0.5, 1.0)
 LATENCY = MetricSettings(name="latency", kind=MetricKind.LATENCY)
@@ -224,3 +226,130 @@ def test_users_take_the_place_of_requests_only_where_both_arms_have_them_and_the
     assert (whole.canary.requests, whole.canary.errors, whole.stable.requests) == (6, 2, 50)
     part = batch(affected_users=2)
     assert (part.canary.requests, part.canary.errors, part.stable.requests) == (10, 2, 90)
+
+
+ORDERS = MetricSettings(name="orders", kind=MetricKind.COUNT, better=Better.HIGHER)
+
+
+class Till:
+    """A rollout whose errors are well, with events and a quantity of which more is better."""
+
+    def __init__(self, *metrics, seed=0):
+        self.rng, self.state = random.Random(seed), begin(JudgeSettings(metrics=metrics), steps=3, planned_polls=60)
+        self.metrics, self.now, self.sums = metrics, 0.0, [[0, 0, 0.0, 0.0], [0, 0, 0.0, 0.0]]
+        self.poll()
+
+    def reading(self):
+        arms = [Counters(requests=n, errors=n // 100) for n, *_ in self.sums]
+        found = {}
+        for metric in self.metrics:
+            if metric.kind is MetricKind.COUNT:
+                found[metric.name] = [Counters(requests=n, errors=events) for n, events, *_ in self.sums]
+            else:
+                found[metric.name] = [
+                    Moments(count=n, sum=total, squares=squares) for n, _, total, squares in self.sums
+                ]
+        metrics = {name: Measured(stable=both[0], canary=both[1]) for name, both in found.items()}
+        return Reading(at=self.now, stable=arms[0], canary=arms[1], metrics=metrics)
+
+    def poll(self, fewer=1.0):
+        self.now += 15.0
+        for arm, requests, part in ((self.sums[0], 900, 1.0), (self.sums[1], 100, fewer)):
+            events = poisson(self.rng, 3.0 * requests * part)
+            values = [self.rng.expovariate(1.0) * part for _ in range(requests)]
+            arm[:] = [
+                arm[0] + requests, arm[1] + events, arm[2] + sum(values), arm[3] + sum(one * one for one in values)
+            ]  # fmt: skip
+        situation = Situation(step=1, share=10_000, last=False, settled_at=0.0)
+        self.state, look = judge(self.state, situation, self.reading())
+        return look.verdict
+
+
+BASKET = MetricSettings(name="basket", kind=MetricKind.MEAN, better=Better.HIGHER)
+
+
+@pytest.mark.parametrize("metric", [ORDERS, BASKET])
+def test_where_more_is_good_a_canary_that_has_less_is_found_and_one_that_has_more_is_well(metric):
+    worse = Till(metric)
+    words = [worse.poll(fewer=0.5) for _ in range(30)]
+    assert VerdictWord.REGRESSED in {verdict.word for verdict in words}
+    assert words[-1].culprit == metric.name
+    better = Till(metric)
+    found = [better.poll(fewer=1.5).word for _ in range(30)]
+    assert VerdictWord.REGRESSED not in found
+    assert VerdictWord.HEALTHY in found
+
+
+def test_events_may_outnumber_requests_and_are_told_by_the_request():
+    till = Till(replace(ORDERS, better=Better.LOWER))
+    while (verdict := till.poll(fewer=3.0)).word is not VerdictWord.REGRESSED:
+        assert till.now < 3000.0
+    assert verdict.text.startswith("orders: ")
+    assert "a request on the canary against" in verdict.text
+
+
+def test_healthy_arms_are_seldom_reverted_for_what_is_better_when_higher():
+    reverted = 0
+    for seed in range(60):
+        till = Till(ORDERS, seed=seed)
+        reverted += any(till.poll().word is VerdictWord.REGRESSED for _ in range(20))
+    assert reverted <= 3
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_metric_whose_source_is_down_is_no_good_news_and_admits_no_policy(step):
+    shop = Shop(LATENCY)
+    for _ in range(10):
+        shop.poll()
+    assert shop.looks[-1].verdict.no_harm
+    down = SourceDown(at=shop.now, reason=VerdictReason.SOURCE_UNREACHABLE, text="prometheus: it answers HTTP 503")
+    shop.now += 15.0
+    reading = replace(shop.reading(), metrics={"latency": down})
+    situation = Situation(step=step, share=10_000 * step, last=False, settled_at=0.0)
+    _, look = judge(shop.state, situation, reading)
+
+    verdict = look.verdict
+    assert (verdict.word, verdict.reason) == (VerdictWord.SOURCE_DOWN, VerdictReason.SOURCE_UNREACHABLE)
+    assert verdict.text == "latency: prometheus: it answers HTTP 503"
+    assert not verdict.no_harm
+
+
+def test_harm_is_found_by_errors_while_a_metric_is_down():
+    shop = Shop(LATENCY)
+    down = SourceDown(at=0.0, reason=VerdictReason.SOURCE_UNREACHABLE, text="gone")
+    for _ in range(6):
+        shop.now += 15.0
+        shop.arms[0].add(9000, USUAL, 10.0, 90)
+        shop.arms[1].add(1000, USUAL, 10.0, 10)
+        canary = shop.reading().canary
+        worse = Counters(requests=canary.requests, errors=canary.requests // 4)
+        look = shop.look(replace(shop.reading(), canary=worse, metrics={"latency": down}))
+    assert (look.verdict.word, look.verdict.culprit) == (VerdictWord.REGRESSED, "errors")
+
+
+def test_a_metric_that_lags_behind_compares_nothing_from_before_the_step():
+    """Its figures go up to a minute ago, so the first ones after the step are of the step before."""
+    shop = Shop(LOST)
+    settled = 100.0
+    for _ in range(20):
+        shop.now += 15.0
+        shop.arms[0].add(900, USUAL, 10.0, 9)
+        shop.arms[1].add(100, USUAL, 10.0, 90 if shop.now <= settled else 1)
+        lost = shop.reading().metrics["lost carts"]
+        if shop.now - 60.0 > 0.0:
+            reading = replace(shop.reading(), metrics={"lost carts": replace(lost, at=shop.now - 60.0)})
+            shop.state, look = judge(
+                shop.state, Situation(step=1, share=10_000, last=False, settled_at=settled), reading
+            )
+    assert shop.state.further[0].here_canary[0] == 100 * 9
+    assert look.verdict.word is not VerdictWord.REGRESSED
+
+
+def test_what_is_excluded_stands_in_every_verdict_and_none_is_longer_than_the_server_takes():
+    shop = Shop(LATENCY, LOST)
+    for number in range(8):
+        text = shop.poll().verdict.text
+        assert "excluded at 95 %" in text or "excludes no regression yet" in text, number
+    down = SourceDown(at=0.0, reason=VerdictReason.SOURCE_UNREADABLE, text="x" * 5000)
+    shop.now += 15.0
+    assert len(shop.look(replace(shop.reading(), metrics={"latency": down})).verdict.text) <= 1900

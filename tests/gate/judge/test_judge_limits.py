@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from gate.judge.limits import Held, Measurement, at_most, condition, counted, measure
+from rampgate.criteria import JudgeSettings, Limit, MetricKind, MetricSettings
 from rampgate.evidence import Measured, Reading, Value, VerdictReason, VerdictWord
-from rampgate.plan import JudgeSettings, Limit, MetricKind, MetricSettings
 
 QUEUE = MetricSettings(name="queue", kind=MetricKind.VALUE)
 

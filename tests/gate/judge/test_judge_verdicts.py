@@ -9,8 +9,8 @@ import pytest
 from gate.judge import Situation, from_json, judge, to_json
 from gate.judge.evidence import log_e
 from gate.judge.words import exclusion
+from rampgate.criteria import JudgeSettings
 from rampgate.evidence import Reading, VerdictReason, VerdictWord
-from rampgate.plan import JudgeSettings
 
 HEALTHY, REGRESSED, INCONCLUSIVE = VerdictWord.HEALTHY, VerdictWord.REGRESSED, VerdictWord.INCONCLUSIVE
 

@@ -8,9 +8,12 @@ from typing import Protocol
 
 import pytest
 
-from gate.metrics import Means, Question, Source
-from rampgate.evidence import Counters, Reading, SourceDown, VerdictReason
-from rampgate.rollout import Slot, Telemetry
+from gate.metrics import Gauge, Means, Question, Source, Wanted
+from gate.metrics.flagserver import FlagServerLatency, FlagServerSource
+from gate.metrics.store import StoreGauge, StoreSource
+from rampgate.criteria import MetricKind
+from rampgate.evidence import Counters, Measured, Reading, SourceDown, VerdictReason
+from rampgate.rollout import Minute, Slot, Telemetry
 from tests.gate.metrics.scripted import Reply, Script, ScriptedServer, scripted
 
 SECRET = "s3cr3t-t0ken"
@@ -46,6 +49,9 @@ class _NoTelemetry:
     def telemetry(self, rollout_id: str) -> Telemetry:
         raise AssertionError(f"nobody asked for {rollout_id}")
 
+    def minutes(self, environment: str, flag: str, *, since: float, until: float | None = None) -> tuple[Minute, ...]:
+        raise AssertionError(f"nobody asked for {flag} in {environment} from {since} to {until}")
+
 
 def means(environ: Mapping[str, str] | None = None) -> Means:
     """What a source may use that has no use for the flag server."""
@@ -68,6 +74,28 @@ class Kind(Protocol):
 
 
 STABLE, CANARY = Counters(requests=9_000, errors=27), Counters(requests=1_000, errors=4)
+
+
+FAILURES = Wanted(name="failures", kind=MetricKind.ERRORS, queries={"errors": "", "requests": ""})
+
+
+def gauge_of(source: Source) -> Gauge:
+    """What reads a further metric by the source's own queries, so that its good answers are good for both."""
+    if isinstance(source, StoreSource):
+        return StoreGauge(source._store, FAILURES)
+    assert isinstance(source, FlagServerSource)
+    return FlagServerLatency(source._api)
+
+
+BAD: Mapping[str, Reply] = {
+    **{f"status {status}": Reply(status=status, body=b"{}") for status in (301, 400, 401, 403, 404, 429, 500, 503)},
+    **{name: Reply(body=body) for name, body in NONSENSE.items()},
+    "page": Reply(body=NONSENSE["html"], content_type="text/html"),
+    "no gzip": Reply(body=b"no gzip at all", headers={"Content-Encoding": "gzip"}),
+    "huge": Reply(body=b" " * (9 << 20) + b"{}"),
+    "half": Reply(body=b"{", length=900),
+}
+"""What is no evidence, whatever is asked for."""
 
 
 class SourceContract:
@@ -100,6 +128,27 @@ class SourceContract:
     def test_counts_of_both_arms_are_read_as_they_are(self, server: ScriptedServer) -> None:
         answer = self.kind.source(server.url).read(QUESTION)
         assert answer == Reading(at=self.kind.at, stable=STABLE, canary=CANARY)
+
+    def test_a_further_metric_is_read_up_to_the_same_moment(self, server: ScriptedServer) -> None:
+        found = gauge_of(self.kind.source(server.url)).read(QUESTION)
+        if isinstance(found, Measured):
+            assert found == Measured(stable=STABLE, canary=CANARY, at=self.kind.at)
+        else:
+            assert "tells no latencies" in found.text
+
+    def test_a_further_metric_keeps_to_all_of_this(self, server: ScriptedServer) -> None:
+        gauge = gauge_of(self.kind.source(server.url))
+        with scripted() as other:
+            away = Reply(status=307, headers={"Location": other.url})
+            for name, reply in {**BAD, "redirect to another host": away}.items():
+                server.script = lambda _, reply=reply: reply  # type: ignore[misc]
+                found = gauge.read(QUESTION)
+                assert isinstance(found, SourceDown), name
+                assert found.reason in DOWN, name
+                assert SECRET not in found.text, name
+            assert other.asked == []
+        server.hangs()
+        assert isinstance(gauge.read(QUESTION), SourceDown)
 
     def test_a_counter_that_began_again_is_passed_on_raw(self, server: ScriptedServer) -> None:
         source = self.kind.source(server.url)

@@ -173,6 +173,19 @@ def test_a_step_that_never_becomes_ready_reverts():
     assert (ramp.phase, ramp.state.reason) == (Phase.REVERTING, Reason.STEP_EXPIRED)
 
 
+def test_a_step_may_have_a_time_out_and_a_way_with_too_little_data_of_its_own():
+    own = Step(share=10_000, timeout=1200.0, inconclusive=Budget(seconds=60.0, then=Policy.PROMOTE_IF_NO_EVIDENCE))
+    plan = replace(PLAN, steps=(own, *PLAN.steps[1:]))
+    ramp = at_step(1, plan)
+    assert ramp.due(Deadline.STEP) == 1200.0
+    ramp.judge(UNSURE)
+    assert ramp.due(Deadline.BUDGET_INCONCLUSIVE) == 300 + 60
+    ramp = at_step(2, plan)
+    assert ramp.due(Deadline.STEP) == PLAN.step_timeout
+    ramp.judge(UNSURE)
+    assert ramp.due(Deadline.BUDGET_INCONCLUSIVE) == PLAN.step(2).bake + PLAN.budgets[UNSURE].seconds
+
+
 def test_a_dark_version_does_not_stay_dark_for_ever():
     ramp = dark()
     ramp.judge_for(PLAN.step_timeout + PLAN.poll, UNSURE)
