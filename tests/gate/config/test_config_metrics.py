@@ -9,7 +9,8 @@ from gate.config import Config, load
 from gate.errors import ConfigError
 from gate.metrics import PrometheusOptions
 from gate.metrics.prometheus import Unit
-from rampgate.plan import Better, Budget, Limit, MetricKind, MetricSettings, Policy
+from rampgate.criteria import Better, Limit, MetricKind, MetricSettings
+from rampgate.plan import Budget, Policy
 from rampgate.problem import Problem
 
 QUERIES = {"requests": "sum(n{slot='{{slot}}'})", "errors": "sum(x{slot='{{slot}}'})"}

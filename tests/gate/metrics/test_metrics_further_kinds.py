@@ -23,6 +23,7 @@ from gate.metrics import (
 )
 from gate.metrics.graphite import Stores
 from gate.metrics.prometheus import Unit
+from rampgate.criteria import MetricKind
 from rampgate.evidence import (
     Counters,
     Histogram,
@@ -33,7 +34,6 @@ from rampgate.evidence import (
     Value,
     VerdictReason,
 )
-from rampgate.plan import MetricKind
 from rampgate.rollout import Minute, Telemetry
 from tests.gate.metrics.contract import CANARY, QUESTION, STABLE, means
 from tests.gate.metrics.scripted import Asked, Reply, ScriptedServer, scripted
