@@ -126,12 +126,15 @@ def silence(server: FlagServer, operator: Operator) -> bool:
     operator.ramp("silence", stale_after=STALE_AFTER)
     took = []
     with FlagClient(server.url, server.key("sdk")) as client:
+        users = [f"user-{number}" for number in range(100)]
+        while not (green := [user for user in users if client.string("silence", "", user) == "green"]):
+            time.sleep(0.01)
         for _ in range(5):
-            while client.string("silence", "", "user-1") != "green":
+            while client.string("silence", "", green[0]) != "green":
                 time.sleep(0.01)
             os.kill(server.process.pid, signal.SIGSTOP)
             began = time.monotonic()
-            while client.string("silence", "", "user-1") == "green":
+            while client.string("silence", "", green[0]) == "green":
                 time.sleep(0.001)
             took.append(time.monotonic() - began)
             os.kill(server.process.pid, signal.SIGCONT)

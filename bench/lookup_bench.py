@@ -23,12 +23,14 @@ KEY = "rg_sdk_bench_bench"
 
 
 def percentage(share: int, salt: str) -> dict[str, object]:
-    key = {"cat": [salt, {"var": "targetingKey"}]}
+    """A flag that is on for ``share`` 1/100 000 of users, as the server publishes one in a rollout."""
+    user = {"var": "targetingKey"}
+    split = {"fractional": [{"cat": [salt, user]}, ["on", share], ["off", 100_000 - share]]}
     return {
         "state": "ENABLED",
         "variants": {"on": True, "off": False},
         "defaultVariant": "off",
-        "targeting": {"fractional": [key, ["on", share], ["off", 100_000 - share]]},
+        "targeting": {"if": [user, split]},
     }
 
 

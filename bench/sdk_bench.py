@@ -65,22 +65,13 @@ class Runner:
         return sum(self.bests) / len(self.bests)
 
 
-def flag(name: str) -> dict[str, Any]:
-    key = {"cat": [name, {"var": "targetingKey"}]}
-    return {
-        "state": "ENABLED",
-        "variants": {"on": True, "off": False},
-        "defaultVariant": "off",
-        "targeting": {"fractional": [key, ["on", 10_000], ["off", 90_000]]},
-    }
-
-
 def floor(thresholds: dict[str, int], asked: str, user: str) -> bool:
     return mmh3.hash(asked + user, 0, False) < thresholds[asked]
 
 
 def ours(stand: Any) -> dict[str, Runner]:
     """The floor, our client in its several uses, and OpenFeature's client with and without our provider."""
+    from lookup_bench import percentage  # noqa: PLC0415
     from openfeature import api  # noqa: PLC0415 - what is needed here may be missing elsewhere
     from openfeature.evaluation_context import EvaluationContext  # noqa: PLC0415
     from openfeature.provider.no_op_provider import NoOpProvider  # noqa: PLC0415
@@ -90,7 +81,7 @@ def ours(stand: Any) -> dict[str, Runner]:
 
     times = {"staleAfter": 86400, "poll": 3600, "heartbeat": 3600}
     rollouts = {"ramping": {"rollout": "r", "attempt": 1, "stable": "off", "canary": "on", **times}}
-    flags = {name: flag(name) for name in (*stand.names, "ramping")}
+    flags = {name: percentage(10_000, name) for name in (*stand.names, "ramping")}
     document = {"version": "v", "bucketing": "v2", "flags": flags, "rollouts": rollouts}
     environment = f"bench-{stand.flags}"
     stand.serve(f"/v1/{environment}/snapshot", document | {"environment": environment})
