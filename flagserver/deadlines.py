@@ -19,11 +19,26 @@ from flagserver.store import Store
 PULSE = 1.0
 """Seconds between looks at the store where no deadline is nearer: how fresh an idle server's memory is."""
 
+SPARE = 3.0
+"""Seconds by which a deadline may be late before a replica acts that does not lead: the one that does may hang."""
+
 log = structlog.get_logger("flagserver.deadlines")
 
 
 class Steward:
-    """A thread that never lets a deadline pass unheard. ``also`` is done at every look at the store, too."""
+    """A thread that never lets a deadline pass unheard.
+
+    Args:
+        store: whose clock is kept.
+        live: what is served; every look brings it up to date.
+        rollouts: what has deadlines.
+        listeners: who may say that a deadline has come nearer.
+        first: done at every look before any deadline is acted on.
+        also: done at every look.
+        chores: done at every look by the replica that leads.
+        leads: whether this replica is the one that acts on deadlines as they pass.
+        steady: a clock for ages that no one can step.
+    """
 
     def __init__(
         self,
@@ -32,10 +47,16 @@ class Steward:
         rollouts: Rollouts,
         listeners: hub.Hub,
         *,
-        also: tuple[Callable[[], None], ...],
+        first: tuple[Callable[[], None], ...] = (),
+        also: tuple[Callable[[], None], ...] = (),
+        chores: tuple[Callable[[], None], ...] = (),
+        leads: Callable[[], bool] = lambda: True,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._first = first
         self._also = also
+        self._chores = chores
+        self._leads = leads
         self._steady = steady
         self._looked_at: float | None = None
         self._store = store
@@ -58,10 +79,10 @@ class Steward:
         return 0.0 if self._looked_at is None else max(0.0, self._steady() - self._looked_at)
 
     def stop(self) -> None:
-        """End the thread; returns when it has ended."""
+        """End the thread; returns when it has ended, or hangs."""
         self._ending = True
         self._wake.set()
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=3)
         self._stop_listening()
 
     def turn(self) -> float:
@@ -70,10 +91,14 @@ class Steward:
         Returns:
             Seconds until the next look is needed.
         """
+        # At the start nobody leads yet: what lapsed while no server ran is acted on at once.
+        leads = self._looked_at is None or self._leads()
         try:
-            following = self._rollouts.settle()
             self._live.refresh()
-            for one in self._also:
+            for one in self._first:
+                one()
+            following = self._rollouts.settle(0.0 if leads else SPARE)
+            for one in (*self._also, *(self._chores if leads else ())):
                 one()
         except StoreGoneError as error:
             if not self._gone:

@@ -50,3 +50,8 @@ class Hub:
         """Wake everybody who listens to the topic."""
         for wake in self._listeners.get(topic, ()):
             wake()
+
+    def topics(self, prefix: str) -> tuple[str, ...]:
+        """The topics that somebody listens to and that begin so."""
+        with self._lock:
+            return tuple(topic for topic in self._listeners if topic.startswith(prefix))

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from flagserver import hub
+from flagserver.errors import StoreGoneError
 from flagserver.publish import Held, Published, publish, served_share
 from flagserver.store import Store, Tx, cohorts, flags, rollouts
 from flagserver.store.engine import current_versions
 from flagserver.store.rollouts import RolloutRecord
+from flagserver.store.schema import is_understood
 
 CUT_OFF = 3.0
 """Seconds without a word from the store after which what is held counts as outdated."""
@@ -84,7 +86,10 @@ class Live:
         with self._reading:
             asked_at = self._steady()
             with self._store.read() as tx:
+                self._store.keep_time(tx)
                 seen = current_versions(tx)
+                if not is_understood(seen):
+                    raise StoreGoneError("The database was brought to a form that this version cannot use: update it.")
                 changed = [
                     self._load(tx, name.removeprefix(_PREFIX), revision, seen)
                     for name, revision in seen.items()
@@ -92,10 +97,13 @@ class Live:
                 ]
             # Counted from before the read: an age may be too high, never too low.
             self._read_at = asked_at
+            before = self._revisions()
             with self._lock:
                 for held in changed:
                     self._held[held.environment] = held
                     self._publish(held)
+            if changed:
+                self._tell_waiting(before)
 
     def narrow(self) -> None:
         """Publish what passed deadlines have narrowed, though the store has not recorded it yet."""
@@ -123,6 +131,17 @@ class Live:
             self._changed_at[held.environment] = self._steady()
             self._hub.tell(hub.environment(held.environment))
         return new
+
+    def _revisions(self) -> Mapping[str, int]:
+        return {record.id: record.state.revision for held in self._held.values() for record in held.rollouts}
+
+    def _tell_waiting(self, before: Mapping[str, int]) -> None:
+        """Wake who waits for a rollout that has changed, or that has ended: of those nothing is held."""
+        now = self._revisions()
+        for topic in self._hub.topics(hub.rollout("")):
+            rollout_id = topic.removeprefix(hub.rollout(""))
+            if rollout_id not in now or before.get(rollout_id) != now[rollout_id]:
+                self._hub.tell(topic)
 
     def _load(self, tx: Tx, environment: str, revision: int, seen: Mapping[str, int]) -> Held:
         flags_revision = seen.get(f"flags:{environment}", 0)

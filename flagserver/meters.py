@@ -61,6 +61,9 @@ class Meters:
         self.store_age = Gauge(
             "rampgate_store_age_seconds", "Seconds since the store was last read.", registry=self.registry
         )
+        self.leads = Gauge(
+            "rampgate_leads", "1 where this replica is the one that acts on passed deadlines.", registry=self.registry
+        )
         self.share = Gauge(
             "rampgate_rollout_share", "The canary's share of users, from 0 to 1.", ("environment", "flag", "rollout"),
             registry=self.registry,

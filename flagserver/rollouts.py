@@ -144,26 +144,30 @@ class Rollouts:
         with self._store.read() as tx:
             return rollouts.history(tx, rollout_id, after, limit)
 
-    def settle(self) -> float | None:
+    def settle(self, spare: float = 0.0) -> float | None:
         """Apply every deadline that is due.
 
+        Args:
+            spare: seconds by which a deadline must be late, for whoever leaves it to another first.
+
         Returns:
-            When the next one is, in seconds since the epoch; ``None``: none runs.
+            When the next one is to be applied, in seconds since the epoch; ``None``: none runs.
 
         Raises:
             StoreGoneError: the database cannot be used.
         """
         self.heed_locks(CLOCK)
         with self._store.read() as tx:
-            due = rollouts.due(tx, self._store.now())
+            due = rollouts.due(tx, self._store.now() - spare)
             following = rollouts.next_due(tx)
         if not due:
-            return following
+            return following + spare if following is not None else None
         failed = [rollout_id for rollout_id in due if not self._settled(rollout_id)]
         if failed:
             return self._store.now() + AGAIN
         with self._store.read() as tx:
-            return rollouts.next_due(tx)
+            following = rollouts.next_due(tx)
+        return following + spare if following is not None else None
 
     def heed_locks(self, by: str) -> None:
         """Tell the unfinished rollouts of locks that have begun, changed or gone since this was last looked at.

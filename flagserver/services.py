@@ -14,6 +14,7 @@ from flagserver.meters import Meters
 from flagserver.rollouts import Rollouts
 from flagserver.settings import Settings, origin_of
 from flagserver.store import Store
+from flagserver.store.watch import Watch
 from flagserver.telemetry import Counting
 
 
@@ -35,6 +36,7 @@ class Services:
     locks: Locks
     counting: Counting
     steward: Steward
+    watch: Watch
     meters: Meters
 
     def start(self) -> None:
@@ -42,8 +44,10 @@ class Services:
         self.keyring.refresh()
         self.steward.turn()
         self.steward.start()
+        self.watch.start()
 
     def stop(self) -> None:
+        self.watch.stop()
         self.steward.stop()
         self.store.close()
 
@@ -59,7 +63,8 @@ def assemble(settings: Settings, *, clock: Callable[[], float] | None = None) ->
         SettingsError: the settings name no usable database or admin key.
         StoreGoneError: the database cannot be reached.
     """
-    store = Store(settings.database_url, clock=clock)
+    # One connection for each thread that answers, and some for the threads that keep memory and clock.
+    store = Store(settings.database_url, clock=clock, connections=settings.threads + 8)
     store.migrate()
     store.set_clock()
     listeners = Hub()
@@ -69,11 +74,20 @@ def assemble(settings: Settings, *, clock: Callable[[], float] | None = None) ->
     keyring = Keyring(store, settings.admin_key)
     audience = origin_of(settings.public_url) if settings.public_url else None
     counting = Counting(store)
-    steward = Steward(store, live, rollouts, listeners, also=(keyring.turn, counting.forget_old))
+
+    def heard() -> None:
+        live.refresh()
+        keyring.refresh()
+
+    watch = Watch(store, heard)
+    steward = Steward(
+        store, live, rollouts, listeners,
+        also=(keyring.turn,), chores=(counting.forget_old,), leads=lambda: watch.leads,
+    )  # fmt: skip
     return Services(
         settings=settings, store=store, hub=listeners, live=live, keyring=keyring, rollouts=rollouts,
         flags=Flags(store, live), cohorts=Cohorts(store, live), locks=Locks(store, rollouts),
         slow_down=SlowDown(settings.trusted_proxies),
         trust=Trust(store, keyring), sessions=Sessions(store, keyring, Issuer(settings.oidc_issuer), audience),
-        counting=counting, steward=steward, meters=meters,
+        counting=counting, steward=steward, watch=watch, meters=meters,
     )  # fmt: skip

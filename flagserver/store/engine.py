@@ -6,25 +6,45 @@ SQLite and PostgreSQL keep the same promises: writers of one flag are serialised
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from flagserver.errors import SettingsError, StoreGoneError
 from flagserver.store.clock import Clock, SteadyClock
+from flagserver.store.schema import migrate
 from flagserver.store.tables import rollouts, versions
 
-HEAD = "0007"
-"""The migration that this code needs; a test compares it with the newest one in the package."""
+CHANNEL = "rampgate"
+"""Where PostgreSQL tells the other replicas that something has changed."""
 
-_BUSY_MS = 5_000
+CONNECTIONS = 16
+"""Connections that one process holds at most, unless told."""
+
+AHEAD = "clock"
+"""Among the versions: milliseconds by which the replicas' time is ahead of PostgreSQL's clock."""
+
+_STEP = 1.0
+"""Seconds by which PostgreSQL's clock may seem to fall back without having been set."""
+
+_CLOCK = sa.text(
+    "SELECT extract(epoch FROM clock_timestamp())::float8, "
+    f"coalesce((SELECT version FROM versions WHERE name = '{AHEAD}'), 0)::float8 / 1000"
+)
+
+_BUSY_MS = 4_000
 _LOCK_MIGRATE = 7_267_001
+_MIGRATING = 600.0
+
+
+log = structlog.get_logger("flagserver.store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +87,29 @@ class Store:
     Args:
         url: a SQLAlchemy address, ``sqlite:///file`` or ``postgresql://…``.
         clock: seconds since the epoch; without it SQLite counts on a steady process clock and PostgreSQL on its own.
+        connections: how many it opens at most.
 
     Raises:
         SettingsError: the address names no database that we serve.
     """
 
-    def __init__(self, url: str, *, clock: Clock | None = None) -> None:
+    def __init__(self, url: str, *, clock: Clock | None = None, connections: int = CONNECTIONS) -> None:
         self.url = _address(url)
         self._given = clock
         self._steady = SteadyClock()
-        self._engine = _engine(self.url)
+        self._engine = _engine(self.url, connections)
         # SQLite has one writer at a time; waiting here costs less than waiting in its busy handler.
-        self._writer: AbstractContextManager[Any] = nullcontext() if self.is_postgres else threading.Lock()
+        self._writer = threading.BoundedSemaphore(connections if self.is_postgres else 1)
+        self._unwritten: str | None = None
 
     @property
     def is_postgres(self) -> bool:
         return self.url.get_backend_name() == "postgresql"
+
+    @property
+    def unwritten(self) -> str | None:
+        """Why the last transaction that would have changed something did not; ``None`` where it did."""
+        return self._unwritten
 
     def now(self) -> float:
         """The moment, without asking the database: as good as the last time it was asked."""
@@ -108,12 +135,35 @@ class Store:
         Raises:
             StoreGoneError: the database cannot be reached, or stayed locked.
         """
-        with _told(), self._writer, self._engine.connect() as connection:
-            connection.execution_options(rampgate_write=True)
-            with connection.begin():
-                tx = Tx(connection, self._moment(connection))
-                yield tx
-                tx.finish()
+        with self._writing() as connection:
+            tx = Tx(connection, self._moment(connection))
+            yield tx
+            tx.finish()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        try:
+            with _told(), self._turn(), self._engine.connect() as connection:
+                connection.execution_options(rampgate_write=True)
+                with connection.begin():
+                    yield connection
+        except StoreGoneError as error:
+            self._unwritten = error.message
+            raise
+        self._unwritten = None
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._writer.acquire(timeout=_BUSY_MS / 1000):
+            raise StoreGoneError("The database cannot be used now: other writers did not end.")
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    def keep_time(self, tx: Tx) -> None:
+        """Follow the database's clock (PostgreSQL); a process that only reads would drift away from it."""
+        self._moment(tx.connection)
 
     def set_clock(self) -> None:
         """Follow the database's clock (PostgreSQL), or stay ahead of what it has recorded (SQLite)."""
@@ -126,19 +176,37 @@ class Store:
             self._steady.not_before(recorded[0])
 
     def migrate(self) -> None:
-        """Bring the tables to this version's form; nothing where they are.
+        """Bring the tables to this version's form; nothing where they are, or where a newer version says that this
+        one may go on with them.
 
         Raises:
-            SettingsError: the database was written by a newer version.
+            SettingsError: the database was written by a newer version that this one does not understand.
             StoreGoneError: the database cannot be reached.
         """
-        with self.write() as tx:
-            if tx.is_postgres:
-                tx.run(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_MIGRATE)))
-            found = _version(tx.connection)
-            if found == HEAD:
+        with self._writing() as connection:
+            if not self.is_postgres:
+                migrate(connection)
                 return
-            _upgrade(tx.connection, found)
+            # Another replica's migration may take its time, and so may this one.
+            session = connection.connection.driver_connection
+            assert session is not None
+            session.patience, usual = _MIGRATING, session.patience
+            try:
+                for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+                    connection.exec_driver_sql(f"SET LOCAL {name} = 0")
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_MIGRATE)))
+                migrate(connection)
+            finally:
+                session.patience = usual
+
+    def own_session(self) -> Any:
+        """A session of PostgreSQL's driver that is not in the pool and commits each statement; the caller closes it.
+
+        Raises:
+            psycopg.Error: the database cannot be reached.
+        """
+        arguments, named = self._engine.dialect.create_connect_args(self.url)
+        return _session(*arguments, **named, autocommit=True)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -162,17 +230,31 @@ class Store:
         if self._given is not None:
             return self._given()
         if self.is_postgres:
-            moment = connection.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())::float8")).scalar_one()
-            self._steady.set(float(moment))
+            before = self._steady()
+            found, ahead = connection.execute(_CLOCK).one()
+            if (behind := before - found - ahead) > _STEP:
+                # It was set back: from now on all replicas are as much ahead of it, so that every lease still lapses.
+                log.warning("clock_set_back", seconds=round(behind, 3))
+                ahead = _go_ahead(connection, ahead + behind)
+            self._steady.set(found + ahead)
         return self._steady()
 
 
 def bump(tx: Tx, name: str) -> int:
-    """Raise a version, making its row at the first time; returns the new one."""
+    """Raise a version, making its row at the first time, and have every replica told; returns the new one."""
     first = tx.upsert(versions).values(name=name, version=1)
-    risen = {"version": versions.c.version + 1}
-    done = tx.run(first.on_conflict_do_update(index_elements=["name"], set_=risen).returning(versions.c.version))
-    return int(done.scalar_one())
+    risen = first.on_conflict_do_update(index_elements=["name"], set_={"version": versions.c.version + 1})
+    told = (sa.func.pg_notify(CHANNEL, name),) if tx.is_postgres else ()
+    return int(tx.run(risen.returning(versions.c.version, *told)).scalars().one())
+
+
+def _go_ahead(connection: Connection, seconds: float) -> float:
+    first = postgresql.insert(versions).values(name=AHEAD, version=int(seconds * 1000) + 1)
+    most = sa.func.greatest(versions.c.version, first.excluded.version)
+    done = connection.execute(
+        first.on_conflict_do_update(index_elements=["name"], set_={"version": most}).returning(versions.c.version)
+    )
+    return int(done.scalar_one()) / 1000
 
 
 def current_versions(tx: Tx) -> dict[str, int]:
@@ -211,19 +293,34 @@ def _address(url: str) -> URL:
     return address
 
 
-def _engine(address: URL) -> Engine:
+def _engine(address: URL, connections: int) -> Engine:
+    # Few stay open; who needs one while all are in use waits for no longer than for a statement.
     if address.get_backend_name() == "postgresql":
-        return sa.create_engine(
-            address, pool_size=10, max_overflow=5, pool_timeout=5, pool_pre_ping=True, isolation_level="READ COMMITTED",
-            connect_args={"connect_timeout": 5, "application_name": "flagserver"},
+        engine = sa.create_engine(
+            address, pool_size=4, max_overflow=connections - 4, pool_timeout=4, pool_pre_ping=True,
+            isolation_level="READ COMMITTED",
         )  # fmt: skip
+        sa.event.listen(engine, "do_connect", _connect_postgres)
+        return engine
     engine = sa.create_engine(
-        address, pool_size=16, max_overflow=4, pool_timeout=5,
+        address, pool_size=connections, max_overflow=4, pool_timeout=4,
         connect_args={"isolation_level": None, "check_same_thread": False, "timeout": _BUSY_MS / 1000},
     )  # fmt: skip
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _connect_postgres(_dialect: Any, _entry: Any, arguments: Any, named: Any) -> Any:
+    return _session(*arguments, **named)
+
+
+def _session(*arguments: Any, **named: Any) -> Any:
+    from flagserver.store import postgres  # noqa: PLC0415  (PostgreSQL's driver is an extra)
+
+    session = postgres.Session.connect(*arguments, **{**postgres.CONNECTING, **named})
+    postgres.prepare(session)
+    return session
 
 
 def _prepare_sqlite(dbapi: Any, _entry: ConnectionPoolEntry) -> None:
@@ -237,24 +334,3 @@ def _begin_sqlite(connection: Connection) -> None:
     # A write takes the lock at once: one that begins as a read can be refused in its middle.
     writes = connection.get_execution_options().get("rampgate_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _version(connection: Connection) -> str | None:
-    if not sa.inspect(connection).has_table("alembic_version"):
-        return None
-    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
-
-
-def _upgrade(connection: Connection, found: str | None) -> None:
-    # Alembic takes ten MiB: imported only where there is something to migrate.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["connection"] = connection
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if found is not None and found not in known:
-        raise SettingsError(f"The database is at version {found}, newer than this server knows. Start the newer one.")
-    command.upgrade(config, "head")

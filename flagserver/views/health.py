@@ -29,6 +29,7 @@ def _readyz(services: Services, _call: Call) -> Reply:
 def _metrics(services: Services, _call: Call) -> Reply:
     meters, now = services.meters, services.store.now()
     meters.store_age.set(min(services.live.age(), 1e9))
+    meters.leads.set(services.watch.leads)
     meters.share.clear()
     meters.lease.clear()
     for record, served in services.live.ramping():

@@ -17,9 +17,10 @@ import flagserver.store
 from flagserver.errors import SettingsError, StoreGoneError
 from flagserver.store import Store, Tx, flags, keys, rollouts, telemetry
 from flagserver.store.clock import SteadyClock
-from flagserver.store.engine import HEAD, current_versions
+from flagserver.store.engine import current_versions
 from flagserver.store.flags import FlagRecord, Kind
 from flagserver.store.rollouts import RolloutRecord, Wanted
+from flagserver.store.schema import HEAD
 from flagserver.store.tables import metadata
 from flagserver.store.telemetry import NO_BOUND, Count
 from rampgate.evidence import Counters
@@ -73,11 +74,18 @@ def test_servers_that_start_together_migrate_once(empty_url: str) -> None:
         store.close()
 
 
-def test_a_database_of_a_newer_version_is_refused(empty_url: str) -> None:
+def test_of_a_newer_version_only_a_database_that_this_one_would_spoil_is_refused(empty_url: str) -> None:
     store = Store(empty_url)
     store.migrate()
     with store.write() as tx:
         tx.run(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    store.migrate()
+    with store.write() as tx:
+        tx.run(sa.text("UPDATE versions SET version = 9999 WHERE name = 'schema'"))
+    with pytest.raises(SettingsError, match="newer"):
+        store.migrate()
+    with store.write() as tx:
+        tx.run(sa.text("DELETE FROM versions"))
     with pytest.raises(SettingsError, match="newer"):
         store.migrate()
     store.close()
