@@ -24,7 +24,7 @@ ASK_SQLITE = 0.05
 CONFIRMED = 6.0
 """Seconds for which a place is believed to be held that was confirmed so long ago."""
 
-_LOCK_STEWARD = 7_267_002
+_LOCK_STEWARD = 7_267_100
 
 log = structlog.get_logger("flagserver.watch")
 

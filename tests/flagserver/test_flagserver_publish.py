@@ -266,7 +266,7 @@ def test_whatever_goes_wrong_in_the_clocks_keeper_no_share_outlives_its_lease(
     narrowed = threading.Event()
     inside.services.hub.listen(environment("production"), narrowed.set)
 
-    def fault() -> float | None:
+    def fault(_spare: float) -> float | None:
         inside.clock.go(PLAN.lease)
         raise ZeroDivisionError
 
