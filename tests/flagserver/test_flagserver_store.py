@@ -16,7 +16,6 @@ from alembic.script import ScriptDirectory
 import flagserver.store
 from flagserver.errors import SettingsError, StoreGoneError
 from flagserver.store import Store, Tx, flags, keys, rollouts, telemetry
-from flagserver.store.clock import SteadyClock
 from flagserver.store.engine import current_versions
 from flagserver.store.flags import FlagRecord, Kind
 from flagserver.store.rollouts import RolloutRecord, Wanted
@@ -374,33 +373,3 @@ def test_a_backup_is_a_whole_database_and_overwrites_nothing(sqlite_url: str, tm
         assert flags.load(tx, "production", "shop") is not None
     with pytest.raises(SettingsError, match="exists"):
         store.backup(tmp_path / "two.db")
-
-
-def test_stepping_the_systems_clock_does_not_move_the_steady_one() -> None:
-    wall, elapsed = Clock(1000.0), Clock(5.0)
-    clock = SteadyClock(wall, elapsed)
-    wall.go(-500)
-    elapsed.go(2)
-    assert clock() == 1002.0
-
-
-def test_a_wall_clock_set_back_before_the_start_does_not_hold_deadlines_up() -> None:
-    clock = SteadyClock(Clock(1000.0), Clock(5.0))
-    clock.not_before(1600.0)
-    assert clock() == 1600.0
-    clock.not_before(900.0)
-    assert clock() == 1600.0
-
-
-def test_the_store_goes_on_from_the_last_moment_it_recorded(database_url: str) -> None:
-    ahead = Clock(4_000_000_000.0)
-    store = Store(database_url, clock=ahead)
-    with store.write() as tx:
-        flags.save(tx, flag())
-        rollouts.insert(tx, rollout(tx))
-    again = Store(database_url)
-    again.set_clock()
-    # PostgreSQL has a clock of its own, which outlives the server.
-    assert (again.now() >= ahead.now) is (not again.is_postgres)
-    store.close()
-    again.close()
