@@ -36,10 +36,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """A new rollout may begin, in these slots, once these others are superseded."""
+    """A new rollout may begin, in these slots, once these others are superseded, and one has given its key up."""
 
     slots: Slots
     supersedes: tuple[RolloutRecord, ...]
+    frees: RolloutRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +67,15 @@ def admit(new: NewRollout, found: Found) -> Start | Resume | Same:
     """
     if wrong := (*problems(new.plan), *_request_problems(new)):
         raise InvalidError(problems=wrong, code="invalid_plan")
-    refused = found.of_version is not None and found.of_version.refuses_version and new.override is None
-    there = found.by_key or (None if refused or _overridden(new, found) else found.of_version)
+    refused = found.of_version is not None and found.of_version.refused and new.override is None
+    by_key, frees = found.by_key, None
+    if by_key is not None and _may_be_tried_again(new, by_key):
+        by_key, frees = None, by_key
+    there = by_key or (None if refused or _overridden(new, found) else found.of_version)
     if there is not None:
         if _resumable(new, there, found.flag):
             return _resume(new, there, found)
-        if there is found.by_key or not there.state.phase.is_final:
+        if there is by_key or not there.state.phase.is_final:
             return Same(record=there)
     if refused and found.of_version is not None:
         state = found.of_version.state
@@ -81,7 +85,13 @@ def admit(new: NewRollout, found: Found) -> Start | Resume | Same:
             code="version_refused",
         )
     slots = _slots(new, found.flag)
-    return Start(slots=slots, supersedes=_others(new, found, None))
+    return Start(slots=slots, supersedes=_others(new, found, None), frees=frees)
+
+
+def _may_be_tried_again(new: NewRollout, record: RolloutRecord) -> bool:
+    """Whether the rollout of this very key was refused, and a person has allowed its version since or does now."""
+    allowed = record.allowed_by is not None or new.override is not None
+    return record.state.phase.is_final and record.refuses_version and allowed
 
 
 def _overridden(new: NewRollout, found: Found) -> bool:

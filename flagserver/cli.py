@@ -106,7 +106,7 @@ def abort(flag: str, environment: str, reason: str) -> None:
     """Break the glass: take the users of FLAG back to stable, straight in the database."""
     there = services()
     wanted = Wanted(environment=environment, flag=flag, active=True)
-    found = there.rollouts.find(wanted)
+    found, _ = there.rollouts.find(wanted)
     if not found:
         raise NotFoundError(f"No rollout of {flag} in {environment} is under way.")
     refused = False

@@ -20,6 +20,7 @@ from flagserver.store.locks import LockRecord
 from flagserver.store.rollouts import RolloutRecord, Wanted
 from rampgate.machine import begin, handle, next_deadline
 from rampgate.machine.events import (
+    Attached,
     CarriedOut,
     Created,
     DeadlinePassed,
@@ -27,6 +28,7 @@ from rampgate.machine.events import (
     Locked,
     Resumed,
     Superseded,
+    Told,
     Unlocked,
 )
 from rampgate.machine.state import REFUSE_VERSION, ActionKind, State, Transition
@@ -92,6 +94,7 @@ class Rollouts:
         Raises:
             NotAllowedError: the event is one that only the server says.
             NotFoundError: there is no such rollout.
+            ConflictError: this event id was used for another event.
             StoreGoneError: the database cannot be used.
         """
         if isinstance(posted.event, _OURS):
@@ -101,6 +104,9 @@ class Rollouts:
             record = self._locked(tx, rollout_id)
             kept = rollouts.kept_answer(tx, rollout_id, posted.id)
             if kept is not None:
+                if not _is_same(kept.event, posted.event):
+                    text = f"The event id {posted.id} was used for another event ({kept.event.type}); take a new one."
+                    raise ConflictError(text, code="event_id_taken", about=rollout_id)
                 shown = record.rollout(kept.at, kept.state)
                 return Answer(
                     verb=kept.verb, rollout=shown, because=kept.because, actions=kept.actions, refusal=kept.refusal
@@ -131,13 +137,14 @@ class Rollouts:
             record = self._settle_one(rollout_id) or record
         return record.rollout(self._store.now())
 
-    def find(self, wanted: Wanted) -> tuple[Rollout, ...]:
-        """The rollouts that are as wanted, newest first, with every due deadline applied."""
+    def find(self, wanted: Wanted) -> tuple[tuple[Rollout, ...], int | None]:
+        """The rollouts that are as wanted, newest first, every due deadline applied, and where the next page begins."""
         self.settle()
         with self._store.read() as tx:
             found = rollouts.find(tx, wanted)
         now = self._store.now()
-        return tuple(record.rollout(now) for record in found)
+        following = found[-1].number if len(found) == wanted.limit else None
+        return tuple(record.rollout(now) for record in found), following
 
     def history(self, rollout_id: str, after: int = 0, limit: int = 100) -> tuple[Entry, ...]:
         """What happened to the rollout after this entry, oldest first."""
@@ -246,6 +253,8 @@ class Rollouts:
     ) -> RolloutRecord:
         rollout_id = f"ro_{secrets.token_hex(8)}"
         self._supersede(tx, start.supersedes, rollout_id, new, touched)
+        if start.frees is not None:
+            rollouts.update(tx, replace(start.frees, key=f"{start.frees.key[:270]}#{start.frees.id}"))
         kind = Kind(new.plan.kind.value)
         flag = flag or FlagRecord(
             environment=new.plan.environment, key=new.plan.flag, kind=kind, document={}, slots=None, updated_at=tx.now
@@ -370,6 +379,15 @@ def slots_after(slots: Slots, record: RolloutRecord, event: Event, before: State
     kind = next((one.kind for one in before.actions if one.number == event.action), None)
     gone = {ActionKind.UNDO: record.canary, ActionKind.RETIRE: record.stable}.get(kind) if kind else None
     return replace(slots, idle=replace(slots.idle, version=None)) if slots.idle == gone else slots
+
+
+def _is_same(first: Event, again: Event) -> bool:
+    """Whether an event is the one that was sent under this id; what its sender reads anew each time may differ."""
+    if isinstance(first, Told) and isinstance(again, Told):
+        return (first.order, first.by) == (again.order, again.by)
+    if isinstance(first, Attached) and isinstance(again, Attached):
+        return first.holder == again.holder
+    return first == again
 
 
 def _is_due(record: RolloutRecord, now: float) -> bool:

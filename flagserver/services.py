@@ -11,6 +11,7 @@ from flagserver.hub import Hub
 from flagserver.live import Live
 from flagserver.locks import Locks
 from flagserver.meters import Meters
+from flagserver.refusals import Refusals
 from flagserver.rollouts import Rollouts
 from flagserver.settings import Settings, origin_of
 from flagserver.store import Store
@@ -34,6 +35,7 @@ class Services:
     cohorts: Cohorts
     rollouts: Rollouts
     locks: Locks
+    refusals: Refusals
     counting: Counting
     steward: Steward
     watch: Watch
@@ -87,6 +89,7 @@ def assemble(settings: Settings, *, clock: Callable[[], float] | None = None) ->
     return Services(
         settings=settings, store=store, hub=listeners, live=live, keyring=keyring, rollouts=rollouts,
         flags=Flags(store, live), cohorts=Cohorts(store, live), locks=Locks(store, rollouts),
+        refusals=Refusals(store),
         slow_down=SlowDown(settings.trusted_proxies),
         trust=Trust(store, keyring), sessions=Sessions(store, keyring, Issuer(settings.oidc_issuer), audience),
         counting=counting, steward=steward, watch=watch, meters=meters,

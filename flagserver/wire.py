@@ -17,7 +17,7 @@ from rampgate.machine.events import Event
 from rampgate.machine.state import Action, Because, Refusal, State
 from rampgate.plan import RolloutPlan
 from rampgate.problem import Problem
-from rampgate.rollout import Answer, Entry, Minute, NewRollout, Posted, Rollout, Telemetry
+from rampgate.rollout import Answer, Entry, Minute, NewRollout, Posted, RecordedLook, RefusedVersion, Rollout, Telemetry
 
 T = TypeVar("T")
 
@@ -31,9 +31,10 @@ REFUSAL: TypeAdapter[Refusal | None] = TypeAdapter(Refusal | None)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A list of rollouts."""
+    """A list of rollouts; ``next``: what goes into ``before`` for the page after it."""
 
     rollouts: tuple[Rollout, ...]
+    next: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,26 @@ class Minutes:
     next: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """A part of a rollout's looks; ``next``: what goes into ``after`` for the page after it."""
+
+    rollout: str
+    plan: RolloutPlan
+    plan_hash: str
+    looks: tuple[RecordedLook, ...]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedVersions:
+    """What a flag refuses."""
+
+    refused: tuple[RefusedVersion, ...]
+
+
+LOOKS: TypeAdapter[Looks] = TypeAdapter(Looks)
+REFUSED_VERSIONS: TypeAdapter[RefusedVersions] = TypeAdapter(RefusedVersions)
 MINUTES: TypeAdapter[Minutes] = TypeAdapter(Minutes)
 
 

@@ -21,7 +21,7 @@ from rampgate.locks import HeldLock, NewLock
 from rampgate.machine.events import Event
 from rampgate.plan import seconds as duration
 from rampgate.problem import Problem
-from rampgate.rollout import Answer, Entry, Minute, NewRollout, Posted, Rollout, Slots, Telemetry
+from rampgate.rollout import Answer, Entry, Minute, NewRollout, Posted, RefusedVersion, Rollout, Slots, Telemetry
 
 T = TypeVar("T")
 
@@ -36,6 +36,7 @@ _ROLLOUTS: TypeAdapter[tuple[Rollout, ...]] = TypeAdapter(tuple[Rollout, ...])
 _NEW_LOCK: TypeAdapter[NewLock] = TypeAdapter(NewLock)
 _LOCK: TypeAdapter[HeldLock] = TypeAdapter(HeldLock)
 _LOCKS: TypeAdapter[tuple[HeldLock, ...]] = TypeAdapter(tuple[HeldLock, ...])
+_REFUSED: TypeAdapter[tuple[RefusedVersion, ...]] = TypeAdapter(tuple[RefusedVersion, ...])
 _MINUTES: TypeAdapter[tuple[Minute, ...]] = TypeAdapter(tuple[Minute, ...])
 _MOMENT: TypeAdapter[float | None] = TypeAdapter(float | None)
 _ENTRIES: TypeAdapter[tuple[Entry, ...]] = TypeAdapter(tuple[Entry, ...])
@@ -57,7 +58,7 @@ class FlagServer:
     def slots(self, environment: str, flag: str) -> Slots | None:
         """The flag's two slots; ``None`` for a flag that the server does not know yet."""
         try:
-            body = self._call("GET", f"/v1/{quote(environment, safe='')}/flags/{quote(flag, safe='')}")
+            body = self._call("GET", _flag(environment, flag))
         except FlagServerRefusedError as error:
             if error.code == "flag_not_found":
                 return None
@@ -84,6 +85,7 @@ class FlagServer:
         sha: str | None = None,
         active: bool | None = None,
         needs_hands: bool | None = None,
+        since: float | None = None,
         limit: int = 50,
     ) -> tuple[Rollout, ...]:
         """Rollouts that fit, newest first."""
@@ -95,6 +97,7 @@ class FlagServer:
             "sha": sha,
             "active": None if active is None else str(active).lower(),
             "needs_hands": None if needs_hands is None else str(needs_hands).lower(),
+            "since": since,
             "limit": limit,
         }
         query = {name: value for name, value in wanted.items() if value is not None}
@@ -135,9 +138,18 @@ class FlagServer:
         query = {"by": by} if reason is None else {"by": by, "reason": reason}
         self._call("DELETE", f"/v1/locks/{quote(lock_id, safe='')}", query=query)
 
+    def refused_versions(self, environment: str, flag: str) -> tuple[RefusedVersion, ...]:
+        """The versions that the flag refuses since they regressed or were aborted, the latest first."""
+        return _read(_REFUSED, self._call("GET", f"{_flag(environment, flag)}/refused").get("refused"))
+
+    def allow(self, environment: str, flag: str, version: str, *, by: str, reason: str) -> None:
+        """Let a refused version be tried again: the next request for it starts a rollout."""
+        query = {"version": version, "by": by, "reason": reason}
+        self._call("DELETE", f"{_flag(environment, flag)}/refused", query=query)
+
     def minutes(self, environment: str, flag: str, *, since: float, until: float | None = None) -> tuple[Minute, ...]:
         """What apps counted of a flag by whole minute and variant, oldest first; moments are the server's seconds."""
-        path = f"/v1/{quote(environment, safe='')}/flags/{quote(flag, safe='')}/telemetry"
+        path = f"{_flag(environment, flag)}/telemetry"
         found: list[Minute] = []
         following: float | None = since
         while following is not None:
@@ -209,6 +221,10 @@ class FlagServer:
 
     def _late(self, seconds: float) -> FlagServerUnreachableError:
         return FlagServerUnreachableError(f"The flag server at {self.url} gave no answer within {duration(seconds)}")
+
+
+def _flag(environment: str, flag: str) -> str:
+    return f"/v1/{quote(environment, safe='')}/flags/{quote(flag, safe='')}"
 
 
 def _body(url: str, status: int, text: bytes) -> dict[str, Any]:

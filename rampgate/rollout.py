@@ -3,13 +3,15 @@
 Values only. Both sides validate the same classes; what goes over HTTP is their JSON, field by field.
 """
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from typing import Any
 
-from rampgate.evidence import ArmName, Counters, Histogram
+from rampgate.evidence import ArmName, Counters, Histogram, Look
 from rampgate.machine.events import Event
-from rampgate.machine.state import Action, Because, Phase, Refusal, State, Verb
+from rampgate.machine.state import Action, Because, Phase, Reason, Refusal, State, Verb
 from rampgate.plan import RolloutPlan
 from rampgate.wire import STRICT
 
@@ -63,7 +65,10 @@ class NewRollout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """One release's ramp. ``share`` is the canary's, in 1/100 000; ``now`` is the server's clock at the answer."""
+    """One release's ramp. ``share`` is the canary's, in 1/100 000; ``now`` is the server's clock at the answer.
+
+    ``plan_hash`` tells plans apart: two rollouts with the same one were judged by the same rules.
+    """
 
     __pydantic_config__ = STRICT
 
@@ -84,9 +89,15 @@ class Rollout:
     run_url: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     superseded_by: str | None = None
+    plan_hash: str = ""
 
     def slot(self, arm: ArmName) -> Slot:
         return self.canary if arm is ArmName.CANARY else self.stable
+
+
+def plan_hash(plan: RolloutPlan) -> str:
+    """What names a plan by all that it says: 16 hex digits of the SHA-256 of its JSON with sorted keys."""
+    return sha256(json.dumps(asdict(plan), sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,3 +177,31 @@ class Minute:
     attempt: int | None = None
     active_users: int | None = None
     affected_users: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedLook:
+    """A look as the flag server accepted it: ``number`` is its entry in the history, ``revision`` what the gate saw."""
+
+    __pydantic_config__ = STRICT
+
+    number: int
+    at: float
+    actor: str
+    attempt: int
+    revision: int
+    look: Look
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedVersion:
+    """A version that is not tried again unless a person says why: its last rollout, and how that ended."""
+
+    __pydantic_config__ = STRICT
+
+    version: str
+    rollout: str
+    reason: Reason
+    text: str
+    at: float
+    sha: str | None = None

@@ -95,6 +95,11 @@ class Grant:
         if lifts:
             self._check_widens("lifting a lock")
 
+    def check_allow(self, flag: str) -> None:
+        """Raises: NotAllowedError: the job may not let a refused version of this flag be tried again."""
+        self.check_flag(flag)
+        self._check_widens("allowing a refused version")
+
     @staticmethod
     def check_bound(bound: str | None, rollout_id: str) -> None:
         """Raises: NotAllowedError: the session has begun to steer another rollout."""

@@ -13,7 +13,7 @@ from rampgate.machine import next_deadline, share
 from rampgate.machine.events import Event
 from rampgate.machine.state import REFUSE_VERSION, Action, Because, Phase, Refusal, State, Transition, Verb
 from rampgate.plan import RolloutPlan
-from rampgate.rollout import Entry, Rollout, Slot
+from rampgate.rollout import Entry, Rollout, Slot, plan_hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,13 @@ class RolloutRecord:
     config: Mapping[str, Any] = field(default_factory=dict)
     superseded_by: str | None = None
     refuses_version: bool = False
+    allowed_by: str | None = None
     hash_key: str | None = field(default=None, repr=False)
+
+    @property
+    def refused(self) -> bool:
+        """Whether this version is refused on account of this rollout."""
+        return self.refuses_version and self.allowed_by is None
 
     def rollout(self, now: float, state: State | None = None) -> Rollout:
         """The rollout as the wire shows it, in this state or its own."""
@@ -49,7 +55,7 @@ class RolloutRecord:
             id=self.id, key=self.key, plan=self.plan, version=self.version, canary=self.canary, stable=self.stable,
             state=state, share=share(self.plan, state), created_at=self.created_at, now=now, by=self.by, sha=self.sha,
             repository=self.repository, pull_request=self.pull_request, run_url=self.run_url, config=self.config,
-            superseded_by=self.superseded_by,
+            superseded_by=self.superseded_by, plan_hash=plan_hash(self.plan),
         )  # fmt: skip
 
 
@@ -63,11 +69,16 @@ class Kept:
     actions: tuple[Action, ...]
     refusal: Refusal | None
     state: State
+    event: Event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which rollouts a list asks for; ``None`` asks for any."""
+    """Which rollouts a list asks for; ``None`` asks for any.
+
+    ``since`` and ``until`` bound when it was asked for, in seconds since the epoch; ``before`` is the number of the
+    last one on the page before.
+    """
 
     environment: str | None = None
     flag: str | None = None
@@ -76,6 +87,9 @@ class Wanted:
     sha: str | None = None
     active: bool | None = None
     needs_hands: bool | None = None
+    since: float | None = None
+    until: float | None = None
+    before: int | None = None
     limit: int = 50
 
 
@@ -90,6 +104,22 @@ def by_key(tx: Tx, environment: str, flag: str, key: str) -> RolloutRecord | Non
 def last_of_version(tx: Tx, environment: str, flag: str, version: str) -> RolloutRecord | None:
     """The newest rollout of this version."""
     return _first(tx, _of_flag(environment, flag).where(rollouts.c.version == version))
+
+
+def refused(tx: Tx, environment: str, flag: str) -> tuple[RolloutRecord, ...]:
+    """The newest rollouts of the versions that are refused, the latest first."""
+    newest = sa.select(sa.func.max(rollouts.c.number)).where(
+        rollouts.c.environment == environment, rollouts.c.flag == flag
+    )
+    where = (rollouts.c.number.in_(newest.group_by(rollouts.c.version)), rollouts.c.refuses_version.is_(True))
+    statement = sa.select(rollouts).where(*where, rollouts.c.allowed_by.is_(None))
+    return tuple(_record(row) for row in tx.all(statement.order_by(rollouts.c.number.desc())))
+
+
+def allow(tx: Tx, environment: str, flag: str, version: str, by: str) -> None:
+    """Note who allows the version again."""
+    of_version = (rollouts.c.environment == environment, rollouts.c.flag == flag, rollouts.c.version == version)
+    tx.run(sa.update(rollouts).where(*of_version, rollouts.c.refuses_version.is_(True)).values(allowed_by=by))
 
 
 def unfinished(tx: Tx, environment: str, flag: str | None = None) -> tuple[RolloutRecord, ...]:
@@ -147,6 +177,12 @@ def find(tx: Tx, wanted: Wanted) -> tuple[RolloutRecord, ...]:
         value = getattr(wanted, name)
         if value is not None:
             statement = statement.where(rollouts.c[name] == value)
+    if wanted.since is not None:
+        statement = statement.where(rollouts.c.created_at >= wanted.since)
+    if wanted.until is not None:
+        statement = statement.where(rollouts.c.created_at < wanted.until)
+    if wanted.before is not None:
+        statement = statement.where(rollouts.c.number < wanted.before)
     return tuple(_record(row) for row in tx.all(statement))
 
 
@@ -199,6 +235,7 @@ def kept_answer(tx: Tx, rollout_id: str, event_id: str) -> Kept | None:
         actions=wire.ACTIONS.validate_json(row.actions),
         refusal=wire.REFUSAL.validate_json(row.refusal) if row.refusal else None,
         state=wire.STATE.validate_json(row.state),
+        event=wire.EVENT.validate_json(row.event),
     )
 
 
@@ -243,6 +280,7 @@ def _values(record: RolloutRecord) -> dict[str, Any]:
         "updated_at": record.updated_at,
         "superseded_by": record.superseded_by,
         "hash_key": record.hash_key,
+        "allowed_by": record.allowed_by,
     }
 
 
@@ -268,6 +306,7 @@ def _record(row: sa.Row[Any]) -> RolloutRecord:
         attempt_at=row.attempt_at, updated_at=row.updated_at, sha=row.sha, repository=row.repository,
         pull_request=row.pull_request, run_url=row.run_url, config=wire.decode(row.config.encode()),
         superseded_by=row.superseded_by, refuses_version=row.refuses_version, hash_key=row.hash_key,
+        allowed_by=row.allowed_by,
     )  # fmt: skip
 
 

@@ -102,9 +102,14 @@ rollouts = Table(
     Column("updated_at", Float(53), nullable=False),
     Column("superseded_by", String(40)),
     Column("hash_key", String(64)),
+    Column("allowed_by", Text),
     ForeignKeyConstraint(["environment", "flag"], ["flags.environment", "flags.key"], ondelete="CASCADE"),
     Index("ix_rollouts_key", "environment", "flag", "key", unique=True),
     Index("ix_rollouts_next_deadline", "next_deadline"),
+    Index("ix_rollouts_environment", "environment", "number"),
+    Index("ix_rollouts_sha", "sha"),
+    Index("ix_rollouts_pull_request", "repository", "pull_request"),
+    Index("ix_rollouts_needs_hands", "needs_hands", "active"),
     Index(
         "ix_rollouts_active",
         "environment",
@@ -115,7 +120,8 @@ rollouts = Table(
     ),
 )
 """``active``: not finished; a flag has at most one of these. ``refuses_version`` is kept once the rollout regressed
-or was aborted, whatever ended it afterwards. ``clear_at``: from then on no client can still be on its canary.
+or was aborted, whatever ended it afterwards; ``allowed_by`` is who lifted that. ``clear_at``: from then on no client
+can still be on its canary.
 """
 
 rollout_events = Table(

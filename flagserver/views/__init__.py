@@ -10,8 +10,10 @@ from flagserver.views import (
     health,
     keys,
     locks,
+    looks,
     ofrep,
     openapi,
+    refusals,
     rollouts,
     session,
     snapshot,
@@ -35,6 +37,8 @@ _OTHERS: tuple[Route, ...] = (
     *trust.ROUTES,
     *audit.ROUTES,
     *locks.ROUTES,
+    *looks.ROUTES,
+    *refusals.ROUTES,
 )
 
 _ASKED: tuple[Route, ...] = (*_OTHERS, *cors.preflights(_OTHERS))

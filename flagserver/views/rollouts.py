@@ -43,12 +43,13 @@ def _list(services: Services, call: Call) -> Reply:
     wanted = Wanted(
         environment=named or own, flag=query.get("flag"), repository=repository, sha=query.get("sha"),
         pull_request=call.number("pull_request", 0, 1, 2**31 - 1) or None, active=call.flag("active"),
-        needs_hands=call.flag("needs_hands"), limit=call.number("limit", 50, 1, 500),
+        needs_hands=call.flag("needs_hands"), limit=call.number("limit", 50, 1, 500), since=call.moment("since"),
+        until=call.moment("until"), before=call.number("before", 2**53, 0, 2**53),
     )  # fmt: skip
-    found = services.rollouts.find(wanted)
+    found, following = services.rollouts.find(wanted)
     if grant is not None:
         found = tuple(one for one in found if grant.covers(one.plan.flag, one.repository))
-    return reply_with(wire.LISTED, wire.Listed(rollouts=found))
+    return reply_with(wire.LISTED, wire.Listed(rollouts=found, next=following))
 
 
 def wish(call: Call) -> tuple[int | None, float]:
@@ -176,7 +177,19 @@ ROUTES = (
         answer=_list,
         gives=wire.LISTED,
         summary="Rollouts, newest first",
-        query=("environment", "flag", "repository", "pull_request", "sha", "active", "needs_hands", "limit"),
+        query=(
+            "environment",
+            "flag",
+            "repository",
+            "pull_request",
+            "sha",
+            "active",
+            "needs_hands",
+            "since",
+            "until",
+            "before",
+            "limit",
+        ),
     ),
     Route(
         method="GET",
@@ -198,7 +211,7 @@ ROUTES = (
         answer=_event,
         takes=wire.POSTED,
         gives=wire.ANSWER,
-        refuses=(404,),
+        refuses=(404, 409),
         summary="Say what happened; the same id answers as the first time",
     ),
     Route(
