@@ -25,6 +25,7 @@ from gate.config import Config
 from gate.errors import EventError, Exit, RampgateError
 from gate.flagserver_api import FlagServer
 from gate.github.no_github import NoGitHub
+from gate.github.oidc import IdTokens
 from gate.github.port import GitHub
 from gate.inputs import Inputs, OnCancel, Runner
 from gate.metrics import Means
@@ -32,6 +33,7 @@ from gate.release import Gate, Release, fitting, is_left_alone, release
 from gate.report import page, result
 from gate.report.result import Decision
 from gate.runner_files import Level, RunnerFiles, annotation, mask
+from gate.session import JobSession
 from gate.telling import Audience, Telling
 from gate.world import RealClock, Surroundings, hands
 from rampgate.evidence import Look
@@ -73,8 +75,18 @@ class Step:
     @cached_property
     def server(self) -> FlagServer:
         access = self.inputs.flag_server()
-        say(mask(access.key.reveal()))
-        return FlagServer(access.url, access.key.reveal())
+        if access.key:
+            say(mask(access.key.reveal()))
+            return FlagServer(access.url, access.key.reveal())
+        tokens = IdTokens.of_job(self.environ)
+        return FlagServer(access.url, JobSession(access.url, tokens, self._environment, say))
+
+    def _environment(self) -> str | None:
+        """The environment that this run is about, where that can be told."""
+        try:
+            return self.inputs.environment or self.config().plan.environment
+        except RampgateError:
+            return None
 
     def github(self) -> GitHub:
         """A connection to GitHub, for the thread that asks."""

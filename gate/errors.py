@@ -166,10 +166,16 @@ class FlagServerRefusedError(RampgateError):
 
 _NOT_RELEASED = frozenset({"version_refused", "rollout_in_progress", "slots_changed"})
 _OPERATOR_KEY = "Give `flag-server-key` (RAMPGATE_KEY) a key from `flagserver keys create --role operator`."
+_TRUST = "Change the workflow, or the trust policy on the flag server: docs/trust.md."
 _WHAT_TO_DO = {
     "version_refused": "Release another version, or run `rampgate run VERSION --override REASON`.",
     "unknown_key": _OPERATOR_KEY,
     "role": _OPERATOR_KEY,
+    "token_refused": _TRUST,
+    "session": _TRUST,
+    "session_environment": _TRUST,
+    "session_flag": _TRUST,
+    "no_public_url": "Set it on the flag server, or give `flag-server-key`: docs/trust.md.",
     "environment": "Use a key of the environment that is released to.",
     "rollout_in_progress": "Wait for it to end, or end it with /abort.",
     "slots_changed": "Another rollout ended meanwhile: run this one again.",

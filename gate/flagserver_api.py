@@ -7,7 +7,7 @@ try again) or it refused (`FlagServerRefusedError`, trying again is no use). Wha
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 import requests
@@ -39,21 +39,39 @@ _LOCKS: TypeAdapter[tuple[HeldLock, ...]] = TypeAdapter(tuple[HeldLock, ...])
 _REFUSED: TypeAdapter[tuple[RefusedVersion, ...]] = TypeAdapter(tuple[RefusedVersion, ...])
 _MINUTES: TypeAdapter[tuple[Minute, ...]] = TypeAdapter(tuple[Minute, ...])
 _MOMENT: TypeAdapter[float | None] = TypeAdapter(float | None)
+_TEXT: TypeAdapter[str] = TypeAdapter(str)
 _ENTRIES: TypeAdapter[tuple[Entry, ...]] = TypeAdapter(tuple[Entry, ...])
 
 
+# Everything the gate sends is idempotent by key or event id, so a lost answer may be asked for again.
+_AGAIN = Retry(total=2, connect=2, read=1, status=0, backoff_factor=0.1, allowed_methods=None, redirect=False)
+
+_ENDED = frozenset({"unknown_key", "key_expired", "session_over", "session_bound"})
+"""Refusals after which a key that does not last may be followed by another."""
+
+
+class Access(Protocol):
+    """Where keys come from that do not last. Raises what a call to the flag server may raise."""
+
+    def key(self) -> str:
+        """The key to use."""
+
+    def renewed(self, key: str) -> str:
+        """Another one, in place of this, which is refused."""
+
+
 class FlagServer:
-    """A flag server at ``url``, spoken to with an operator's ``key``.
+    """A flag server at ``url``, spoken to with an operator's ``key``, or with keys that do not last.
 
     ``timeout`` is the longest wait for one whole answer, to its last byte and with every retry, in seconds, beyond
     what a long poll asked for.
     """
 
-    def __init__(self, url: str, key: str, *, timeout: float = 5.0) -> None:
+    def __init__(self, url: str, key: str | Access, *, timeout: float = 5.0) -> None:
         self.url = url.rstrip("/")
         self._host = urlsplit(self.url).netloc
         self._timeout = timeout
-        self._headers = {"Authorization": f"Bearer {key}", "User-Agent": "rampgate"}
+        self._key = key
 
     def slots(self, environment: str, flag: str) -> Slots | None:
         """The flag's two slots; ``None`` for a flag that the server does not know yet."""
@@ -169,15 +187,39 @@ class FlagServer:
         query: Mapping[str, Any] | None = None,
         patience: float = 0.0,
     ) -> dict[str, Any]:
+        if isinstance(self._key, str):
+            return self._once(method, path, body, query=query, patience=patience, key=self._key)
+        key = self._key.key()
+        try:
+            return self._once(method, path, body, query=query, patience=patience, key=key)
+        except FlagServerRefusedError as error:
+            if error.code not in _ENDED:
+                raise
+        key = self._key.renewed(key)
+        return self._once(method, path, body, query=query, patience=patience, key=key)
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        patience: float = 0.0,
+        key: str,
+        again: Retry = _AGAIN,
+    ) -> dict[str, Any]:
         cutter = Cutter()
         seconds = self._timeout + patience
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
             with (
-                self._session(cutter, seconds) as session,
+                self._session(cutter, seconds, again) as session,
                 session.request(
                     method,
                     self.url + path,
                     json=body,
+                    headers=headers,
                     params=dict(query or {}),
                     timeout=(self._timeout, seconds),
                     allow_redirects=False,
@@ -199,16 +241,14 @@ class FlagServer:
         return _body(self.url, status, text)
 
     @contextmanager
-    def _session(self, cutter: Cutter, seconds: float) -> Iterator[requests.Session]:
+    def _session(self, cutter: Cutter, seconds: float, again: Retry) -> Iterator[requests.Session]:
         """Connections for one call, all cut once its seconds are over: a server that drips bytes holds nobody."""
-        # Everything the gate sends is idempotent by key or event id, so a lost answer may be asked for again.
-        again = Retry(total=2, connect=2, read=1, status=0, backoff_factor=0.1, allowed_methods=None, redirect=False)
         timer = threading.Timer(seconds, cutter.cut)
         timer.daemon = True
         with requests.Session() as session:
             # The key goes to this server alone: no proxy's netrc may replace it, and no redirect is followed.
             session.trust_env = False
-            session.headers.update(self._headers)
+            session.headers["User-Agent"] = "rampgate"
             for scheme in ("http://", "https://"):
                 session.mount(scheme, CutAdapter(cutter, again))
             timer.start()
@@ -225,6 +265,19 @@ class FlagServer:
 
 def _flag(environment: str, flag: str) -> str:
     return f"/v1/{quote(environment, safe='')}/flags/{quote(flag, safe='')}"
+
+
+def exchange(url: str, token: str, environment: str | None) -> str:
+    """Exchange a job's token for the key of a session in this environment. A token is good for one exchange.
+
+    Raises:
+        FlagServerRefusedError: the job is not admitted; with every claim that fails.
+        FlagServerUnreachableError: there was no answer. The token may be spent.
+    """
+    wanted = {"token": token} if environment is None else {"token": token, "environment": environment}
+    once = _AGAIN.new(read=0)
+    answer = FlagServer(url, "", timeout=10.0)._once("POST", "/v1/session", wanted, key="", again=once)
+    return _read(_TEXT, answer.get("session"))
 
 
 def _body(url: str, status: int, text: bytes) -> dict[str, Any]:

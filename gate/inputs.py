@@ -30,7 +30,7 @@ class Input:
 INPUTS: Mapping[str, Input] = {
     "config": Input(text="The configuration file, from the repository's root.", default=".github/rampgate.yml"),
     "flag-server-url": Input(text="Where the flag server listens: https, or http on this machine.", required=True),
-    "flag-server-key": Input(text="A flag server key of the role operator, from a secret.", required=True),
+    "flag-server-key": Input(text="A flag server key of the role operator. Left out: the job's own token."),
     "version": Input(text="The version to release. Left out: the commit's SHA."),
     "environment": Input(text="The environment to release to. Left out: the one in the configuration file."),
     "github-token": Input(text="The token for comments and deployments.", default="${{ github.token }}"),
@@ -87,7 +87,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlagServerAccess:
-    """Where the flag server is, without a slash at the end, and the key to it."""
+    """Where the flag server is, without a slash at the end, and the key to it, if one is given."""
 
     url: str
     key: Secret
@@ -137,18 +137,11 @@ class Inputs:
         """Where the flag server is, for whatever cannot do without it.
 
         Raises:
-            InputError: naming each of the two inputs that is missing.
+            InputError: its address is not given.
         """
-        missing = []
         if self.flag_server_url is None:
-            missing.append(
-                Problem("flag-server-url", "nothing", "the flag server's address, such as https://flags.example.com")
-            )
-        if not self.flag_server_key:
-            allowed = "a key of the role operator, such as ${{ secrets.FLAG_SERVER_KEY }}"
-            missing.append(Problem("flag-server-key", "nothing", allowed))
-        if self.flag_server_url is None or missing:
-            raise InputError(tuple(missing))
+            allowed = "the flag server's address, such as https://flags.example.com"
+            raise InputError((Problem("flag-server-url", "nothing", allowed),))
         return FlagServerAccess(url=self.flag_server_url, key=self.flag_server_key)
 
 

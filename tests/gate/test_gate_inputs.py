@@ -116,7 +116,7 @@ def test_addresses_that_do_not(url: str) -> None:
 def test_what_needs_the_flag_server_says_what_is_missing() -> None:
     with pytest.raises(InputError) as caught:
         Inputs.from_environ({}).flag_server()
-    assert [problem.path for problem in caught.value.problems] == ["flag-server-url", "flag-server-key"]
+    assert [problem.path for problem in caught.value.problems] == ["flag-server-url"]
 
 
 def test_the_runner_is_read_from_its_variables() -> None:
