@@ -6,36 +6,26 @@ Two entry points: ``main`` for the step, ``post`` for its post run, which finish
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, assert_never
 
-from gate import config as configuration
 from gate import preflight
 from gate.activity import Notice, ObeyComment, RunRollout, Sweep, Validate, choose, event_of
 from gate.commands.answer import Reply, obey, puzzled
 from gate.commands.parse import NotACommand, NotUnderstood, parse
 from gate.commands.permissions import Comment
-from gate.config import Config
 from gate.errors import EventError, Exit, RampgateError
-from gate.flagserver_api import FlagServer
-from gate.github.no_github import NoGitHub
-from gate.github.oidc import IdTokens
-from gate.github.port import GitHub
-from gate.inputs import Inputs, OnCancel, Runner
+from gate.inputs import OnCancel, Runner
 from gate.metrics import Means
 from gate.release import Gate, Release, fitting, is_left_alone, release
 from gate.report import page, result
 from gate.report.result import Decision
-from gate.runner_files import Level, RunnerFiles, annotation, mask
-from gate.session import JobSession
-from gate.telling import Audience, Telling
-from gate.world import RealClock, Surroundings, hands
+from gate.runner_files import Level, RunnerFiles, annotation
+from gate.step import Step, say
+from gate.world import RealClock
 from rampgate.evidence import Look
 from rampgate.machine.events import Cancelled, Judged
 from rampgate.machine.state import Phase
@@ -48,103 +38,6 @@ class Interrupted(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(f"signal {number}")
         self.exit = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
-
-
-@dataclass
-class Step:
-    """One run of the Action: what it was given, and what it has to write to."""
-
-    environ: Mapping[str, str]
-    runner: Runner
-    inputs: Inputs
-    files: RunnerFiles
-
-    @classmethod
-    def begin(cls, environ: Mapping[str, str]) -> "Step":
-        """Read what the runner gives.
-
-        Raises:
-            InputError: everything that is wrong with it.
-        """
-        runner = Runner.from_environ(environ)
-        files = RunnerFiles(
-            output_path=runner.output_path, state_path=runner.state_path, summary_path=runner.summary_path
-        )
-        return cls(environ=environ, runner=runner, inputs=Inputs.from_environ(environ), files=files)
-
-    @cached_property
-    def server(self) -> FlagServer:
-        access = self.inputs.flag_server()
-        if access.key:
-            say(mask(access.key.reveal()))
-            return FlagServer(access.url, access.key.reveal())
-        tokens = IdTokens.of_job(self.environ)
-        return FlagServer(access.url, JobSession(access.url, tokens, self._environment, say))
-
-    def _environment(self) -> str | None:
-        """The environment that this run is about, where that can be told."""
-        try:
-            return self.inputs.environment or self.config().plan.environment
-        except RampgateError:
-            return None
-
-    def github(self) -> GitHub:
-        """A connection to GitHub, for the thread that asks."""
-        if not self.inputs.github_token:
-            return NoGitHub(say)
-        # Late, because PyGithub takes a third of a second to load.
-        from gate.github.api import GitHubApi  # noqa: PLC0415
-
-        return GitHubApi.at(
-            api_url=self.runner.api_url,
-            token=self.inputs.github_token.reveal(),
-            repository=self.runner.repository,
-            say=say,
-        )
-
-    def config(self, environment: str | None = None) -> Config:
-        """The configuration in the workspace, for this environment or the input's.
-
-        Raises:
-            ConfigError: it is missing, or everything that is wrong with it.
-        """
-        file = self.runner.workspace / self.inputs.config
-        return configuration.read(file, environment=environment or self.inputs.environment)
-
-    def gate(self, config: Config, telling: Telling) -> Gate:
-        secrets = (self.inputs.flag_server_key.reveal(), self.inputs.github_token.reveal())
-        around = Surroundings(
-            folder=self.runner.workspace,
-            environ=self.environ,
-            secrets=tuple(one for one in secrets if one),
-            say=say,
-        )
-        return Gate(
-            server=self.server,
-            hands=hands(config, around, self.server),
-            clock=RealClock(),
-            report=telling,
-            holder=self.holder,
-            replaces=self._is_earlier_attempt,
-            say=say,
-        )
-
-    def telling(self) -> Telling:
-        links = page.Links(run=self.runner.run_url)
-        audience = Audience(say=say, files=self.files, server=self.server, github=self.github, links=links)
-        return Telling(audience, time.monotonic)
-
-    def _is_earlier_attempt(self, holder: str) -> bool:
-        # GitHub begins a run's next attempt only after the one before has ended.
-        return holder in map(self._holder, range(1, self.runner.run_attempt))
-
-    @property
-    def holder(self) -> str:
-        return self._holder(self.runner.run_attempt)
-
-    def _holder(self, attempt: int) -> str:
-        # Two jobs of one run may release to the same environment: each is a holder of its own.
-        return f"run {self.runner.run_id} job {self.environ.get('GITHUB_JOB') or 'unnamed'} attempt {attempt}"
 
 
 def main() -> NoReturn:
@@ -396,11 +289,6 @@ def _is_mine(step: Step, rollout: Rollout) -> bool:
     lease = rollout.state.lease
     mine = lease is not None and lease.holder == step.holder
     return mine and bool(rollout.state.actions) and rollout.share == 0
-
-
-def say(text: str) -> None:
-    """One line of the log, at once."""
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

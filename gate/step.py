@@ -1,0 +1,123 @@
+"""One run of the Action: what it was given, what it speaks to, and what it writes to. What it does, `app.py` says."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from gate import config as configuration
+from gate.config import Config
+from gate.errors import RampgateError
+from gate.flagserver_api import FlagServer
+from gate.github.no_github import NoGitHub
+from gate.github.oidc import IdTokens
+from gate.github.port import GitHub
+from gate.inputs import Inputs, Runner
+from gate.release import Gate
+from gate.report import page
+from gate.runner_files import RunnerFiles, mask
+from gate.session import JobSession
+from gate.telling import Audience, Telling
+from gate.world import RealClock, Surroundings, hands
+
+
+@dataclass
+class Step:
+    """One run of the Action: what it was given, and what it has to write to."""
+
+    environ: Mapping[str, str]
+    runner: Runner
+    inputs: Inputs
+    files: RunnerFiles
+
+    @classmethod
+    def begin(cls, environ: Mapping[str, str]) -> "Step":
+        """Read what the runner gives.
+
+        Raises:
+            InputError: everything that is wrong with it.
+        """
+        runner = Runner.from_environ(environ)
+        files = RunnerFiles(
+            output_path=runner.output_path, state_path=runner.state_path, summary_path=runner.summary_path
+        )
+        return cls(environ=environ, runner=runner, inputs=Inputs.from_environ(environ), files=files)
+
+    @cached_property
+    def server(self) -> FlagServer:
+        access = self.inputs.flag_server()
+        if access.key:
+            say(mask(access.key.reveal()))
+            return FlagServer(access.url, access.key.reveal())
+        tokens = IdTokens.of_job(self.environ)
+        return FlagServer(access.url, JobSession(access.url, tokens, self._environment, say))
+
+    def _environment(self) -> str | None:
+        """The environment that this run is about, where that can be told."""
+        try:
+            return self.inputs.environment or self.config().plan.environment
+        except RampgateError:
+            return None
+
+    def github(self) -> GitHub:
+        """A connection to GitHub, for the thread that asks."""
+        if not self.inputs.github_token:
+            return NoGitHub(say)
+        # Late, because PyGithub takes a third of a second to load.
+        from gate.github.api import GitHubApi  # noqa: PLC0415
+
+        return GitHubApi.at(
+            api_url=self.runner.api_url,
+            token=self.inputs.github_token.reveal(),
+            repository=self.runner.repository,
+            say=say,
+        )
+
+    def config(self, environment: str | None = None) -> Config:
+        """The configuration in the workspace, for this environment or the input's.
+
+        Raises:
+            ConfigError: it is missing, or everything that is wrong with it.
+        """
+        file = self.runner.workspace / self.inputs.config
+        return configuration.read(file, environment=environment or self.inputs.environment)
+
+    def gate(self, config: Config, telling: Telling) -> Gate:
+        secrets = (self.inputs.flag_server_key.reveal(), self.inputs.github_token.reveal())
+        around = Surroundings(
+            folder=self.runner.workspace,
+            environ=self.environ,
+            secrets=tuple(one for one in secrets if one),
+            say=say,
+        )
+        return Gate(
+            server=self.server,
+            hands=hands(config, around, self.server),
+            clock=RealClock(),
+            report=telling,
+            holder=self.holder,
+            replaces=self._is_earlier_attempt,
+            say=say,
+        )
+
+    def telling(self) -> Telling:
+        links = page.Links(run=self.runner.run_url)
+        audience = Audience(say=say, files=self.files, server=self.server, github=self.github, links=links)
+        return Telling(audience, time.monotonic)
+
+    def _is_earlier_attempt(self, holder: str) -> bool:
+        # GitHub begins a run's next attempt only after the one before has ended.
+        return holder in map(self._holder, range(1, self.runner.run_attempt))
+
+    @property
+    def holder(self) -> str:
+        return self._holder(self.runner.run_attempt)
+
+    def _holder(self, attempt: int) -> str:
+        # Two jobs of one run may release to the same environment: each is a holder of its own.
+        return f"run {self.runner.run_id} job {self.environ.get('GITHUB_JOB') or 'unnamed'} attempt {attempt}"
+
+
+def say(text: str) -> None:
+    """One line of the log, at once."""
+    print(text, flush=True)
