@@ -7,7 +7,8 @@ the snapshot knows which slot is up. Source of the signature: RFC 2104, HMAC wit
 import binascii
 import hmac
 import json
-import secrets
+import os
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,9 +16,9 @@ from enum import StrEnum
 from math import isfinite
 
 from rampgate.evidence import ArmName
+from rampgate.wire import FORCE
 
-NAME = "rampgate-force"
-"""The header, cookie, query parameter and context attribute that carry tokens; headers in any case."""
+NAME = FORCE
 
 BETWEEN = "~"
 """Parts the tokens of several flags; neither a token nor a cookie's grammar has any use for it."""
@@ -30,6 +31,8 @@ LONGEST = 30 * 86_400.0
 """Seconds that a token may last."""
 
 _VERSION = "rgf1"
+_FORM = re.compile(r"rgf1\.([A-Za-z0-9_-]{1,2000})\.[A-Za-z0-9_-]{43}")
+"""Strict, because what a link carries is copied into a cookie: nothing else may come along."""
 
 
 class Ignored(StrEnum):
@@ -56,12 +59,12 @@ class Token:
 
 def new_id() -> str:
     """An id that no other token has."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 def new_key() -> str:
     """A signing key: 256 random bits, as text."""
-    return secrets.token_hex(32)
+    return os.urandom(32).hex()
 
 
 def mint(token: Token, key: str) -> str:
@@ -88,10 +91,10 @@ def verify(text: str, key: str | None, *, environment: str, now: float) -> Token
         environment: the environment that is asked about.
         now: seconds since the epoch.
     """
-    head, _, given = text.rpartition(".")
-    token = _read(head)
-    if key is None or token is None or not text.isascii() or token.environment != environment:
+    token = _read(text)
+    if key is None or token is None or token.environment != environment:
         return Ignored.UNKNOWN
+    head, _, given = text.rpartition(".")
     if not hmac.compare_digest(given, _signature(head, key)):
         return Ignored.UNKNOWN
     return token if now < token.expires else Ignored.EXPIRED
@@ -112,7 +115,7 @@ def wanted(text: str, key: str | None, *, environment: str, flag: str, now: floa
     """
     why: Ignored | None = None
     for one in parts(text):
-        said = _read(one.rpartition(".")[0])
+        said = _read(one)
         if said is not None and said.flag != flag:
             continue
         found = verify(one, key, environment=environment, now=now)
@@ -124,8 +127,17 @@ def wanted(text: str, key: str | None, *, environment: str, flag: str, now: floa
 
 def about(text: str, flag: str) -> bool:
     """Whether any token of a text says that it is about this flag, sound or not."""
-    said = (_read(one.rpartition(".")[0]) for one in parts(text))
-    return any(one is not None and one.flag == flag for one in said)
+    return flag in claims(text)
+
+
+def claims(text: str) -> dict[str, tuple[str, Token]]:
+    """What the tokens of a text say, by flag, as text and as read, unverified; of two for one flag the first counts."""
+    found: dict[str, tuple[str, Token]] = {}
+    for one in parts(text):
+        token = _read(one)
+        if token is not None:
+            found.setdefault(token.flag, (one, token))
+    return found
 
 
 def sound(text: str, key: str | None, *, environment: str, now: float) -> dict[str, tuple[str, Token]]:
@@ -145,13 +157,13 @@ def parts(text: str) -> Iterator[str]:
         yield from (one for one in found if one)
 
 
-def _read(head: str) -> Token | None:
-    """What the unsigned part says; ``None``: nothing of ours."""
-    version, _, payload = head.partition(".")
-    if version != _VERSION:
+def _read(text: str) -> Token | None:
+    """What a token says, whoever signed it; ``None``: it is none of ours."""
+    form = _FORM.fullmatch(text)
+    if form is None:
         return None
     try:
-        said = json.loads(urlsafe_b64decode(payload.encode("ascii") + b"=" * (-len(payload) % 4)))
+        said = json.loads(urlsafe_b64decode(form[1] + "=" * (-len(form[1]) % 4)))
         texts = [said["environment"], said["flag"], said["id"]]
         expires = said["expires"]
         if not all(isinstance(one, str) for one in texts) or type(expires) not in (int, float) or not isfinite(expires):

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from rampgate.evaluation import CompiledFlag, Reason, Resolution
 from rampgate.evidence import ArmName
-from rampgate.forcing import BETWEEN, NAME, Ignored, Token, about, wanted
+from rampgate.forcing import BETWEEN, Ignored, Token, about, wanted
+from rampgate.wire import FORCE
 
 FORCED = "forced"
 """In an answer's metadata: the arm that a token forced the request onto."""
@@ -26,7 +27,7 @@ class Arms:
 
 def carried(context: Mapping[str, object], *others: str) -> str:
     """The tokens that come with a request: the context's attribute first, then what its header and cookie hold."""
-    own = context.get(NAME)
+    own = context.get(FORCE)
     return BETWEEN.join(one for one in (own, *others) if isinstance(one, str) and one)
 
 

@@ -1,14 +1,14 @@
 """One user's variant for one request, and the outcome owed for it. The first word counts; silence is a failure."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from rampgate.client.answers import Details
 from rampgate.client.counts import Arm, ArmKey, Count, Counts
-from rampgate.client.snapshot import PINS, Clock
+from rampgate.client.snapshot import PINS, Clock, Pinned
 
 MAX_OPEN = 100_000
 """Requests that may run at once. Past it an assignment is served, but not counted."""
@@ -53,6 +53,10 @@ class Owed:
         found = self._open.pop(number, None)
         return None if found is None else self._counts.arm(found.key)
 
+    def refuse(self) -> None:
+        """An outcome is counted nowhere, and reported as dropped."""
+        self._refused.add()
+
     def take_refused(self) -> int:
         """How many outcomes found no place since the last time. For one thread at a time."""
         return self._refused.drain()
@@ -69,13 +73,21 @@ class Assignment:
     """A user's variant, fixed for one request. Made by ``FlagClient.assign`` and ``observe``.
 
     While it is ``pinned``, lookups of the same flag and user in the same thread or task give the same value and
-    count no exposure of their own.
+    count no exposure of their own. ``visits`` are the flags that the request's tester tokens force, for any user.
     """
 
-    __slots__ = ("_number", "_since", "details", "owed", "user")
+    __slots__ = ("_number", "_since", "details", "owed", "user", "visits")
 
-    def __init__(self, details: Details[Any], user: str | None, key: ArmKey | None, owed: Owed) -> None:
+    def __init__(
+        self,
+        details: Details[Any],
+        user: str | None,
+        key: ArmKey | None,
+        owed: Owed,
+        visits: "Mapping[str, Assignment] | None" = None,
+    ) -> None:
         self.details = details
+        self.visits = visits or {}
         self.user = user
         self.owed = owed
         self._since = owed.clock()
@@ -120,10 +132,13 @@ class Assignment:
     @contextmanager
     def pinned(self) -> Iterator["Assignment"]:
         """Hold this variant for every lookup of the flag and user in this thread or task."""
-        if self.user is None or self.variant is None:
+        mine: dict[tuple[str, str | None], Pinned] = {(flag, None): held for flag, held in self.visits.items()}
+        if self.user is not None and self.variant is not None:
+            mine[self.flag, self.user] = self
+        if not mine:
             yield self
             return
-        token = PINS.set({**(PINS.get() or {}), (self.flag, self.user): self})
+        token = PINS.set({**(PINS.get() or {}), **mine})
         try:
             yield self
         finally:

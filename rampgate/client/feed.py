@@ -239,7 +239,7 @@ class Feed:
     def _renew(self, snapshot: Snapshot, as_of: float) -> None:
         """This version is known to have been current ``as_of``; never moves backwards."""
         first = not snapshot.contacted
-        snapshot.as_of[0] = max(snapshot.as_of[0], as_of)
+        snapshot.renew(as_of, self._clock())
         if first:
             self._publish(snapshot)
 

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from rampgate.client.answers import Details, User, answer, key_of, pinned
 from rampgate.client.assignment import Assignment
+from rampgate.client.blame import blamed
 from rampgate.client.counts import ArmKey
 from rampgate.client.lifetime import OUTCOME_TIMEOUT, Lifetime
 from rampgate.client.settings import check, from_env
 from rampgate.client.snapshot import Clock, Entry, arm_key
 from rampgate.flags import ValueType, value_type
+from rampgate.wire import FORCE
 
 if TYPE_CHECKING:
     import ssl
@@ -107,7 +109,12 @@ class FlagClient(Lifetime):
         try:
             if type(user) is str:
                 value = self._snapshot.booleans[flag](user)
-            elif type(user) is dict and flag in (now := self._snapshot).keyed and type(key := user[KEY]) is str:
+            elif (
+                type(user) is dict
+                and FORCE not in user
+                and flag in (now := self._snapshot).keyed
+                and type(key := user[KEY]) is str
+            ):
                 value = now.booleans[flag](key)
             else:
                 value = None
@@ -122,7 +129,12 @@ class FlagClient(Lifetime):
         try:
             if type(user) is str:
                 value = self._snapshot.strings[flag](user)
-            elif type(user) is dict and flag in (now := self._snapshot).keyed and type(key := user[KEY]) is str:
+            elif (
+                type(user) is dict
+                and FORCE not in user
+                and flag in (now := self._snapshot).keyed
+                and type(key := user[KEY]) is str
+            ):
                 value = now.strings[flag](key)
             else:
                 value = None
@@ -137,7 +149,12 @@ class FlagClient(Lifetime):
         try:
             if type(user) is str:
                 value = self._snapshot.numbers[flag](user)
-            elif type(user) is dict and flag in (now := self._snapshot).keyed and type(key := user[KEY]) is str:
+            elif (
+                type(user) is dict
+                and FORCE not in user
+                and flag in (now := self._snapshot).keyed
+                and type(key := user[KEY]) is str
+            ):
                 value = now.numbers[flag](key)
             else:
                 value = None
@@ -156,7 +173,12 @@ class FlagClient(Lifetime):
         try:
             if type(user) is str:
                 found = self._snapshot.details[type(default)][flag](user)
-            elif type(user) is dict and flag in (now := self._snapshot).keyed and type(key := user[KEY]) is str:
+            elif (
+                type(user) is dict
+                and FORCE not in user
+                and flag in (now := self._snapshot).keyed
+                and type(key := user[KEY]) is str
+            ):
                 found = now.details[type(default)][flag](key)
             else:
                 found = None
@@ -166,18 +188,39 @@ class FlagClient(Lifetime):
             pass
         return self._details(flag, default, user, value_type(default))
 
-    def assign(self, flag: str, user: User | None, default: Any = None) -> Assignment:
+    def assign(self, flag: str, user: User | None, default: Any = None, *, tokens: str = "") -> Assignment:
         """Fix the user's variant for one request and owe its outcome, which ``Assignment.finish`` records.
 
         Counts one exposure. A request whose outcome never comes is a failure after ``outcome_timeout``. Nothing is
-        counted where ``user`` has no key.
+        counted where ``user`` has no key, is on a list of the rollout, or was forced.
+
+        Args:
+            flag: the flag.
+            user: who asks; ``None``: nobody.
+            default: the value where the flag has none.
+            tokens: the tester tokens that the request carries, in whatever header or cookie.
         """
         self._wake()
-        found = answer(self._snapshot, flag, user, value_type(default), self._clock())
+        held = pinned(flag, None)
+        if isinstance(held, Assignment) and not tokens:
+            return held
+        found = answer(self._snapshot, flag, user, value_type(default), self._clock(), tokens)
         key = key_of(user)
         counted = self._telemetry and found.counted and key is not None
         arm = _arm(flag, found.entry, found.resolution.variant) if counted else None
-        return Assignment(found.details(flag, default), key, arm, self._contact.owed)
+        visits = self._visits(tokens) if tokens else None
+        return Assignment(found.details(flag, default), key, arm, self._contact.owed, visits)
+
+    def _visits(self, tokens: str) -> dict[str, Assignment]:
+        """What the tokens of a request force, by flag: each as an assignment that owes no outcome."""
+        from rampgate.forcing import claims  # noqa: PLC0415 - see answers
+
+        visits = {}
+        for flag in claims(tokens):
+            found = answer(self._snapshot, flag, None, None, self._clock(), tokens)
+            if found.resolution.handpicked:
+                visits[flag] = Assignment(found.details(flag, None), None, None, self._contact.owed)
+        return visits
 
     @contextmanager
     def observe(self, flag: str, user: User | None, default: Any = None) -> Iterator[Assignment]:
@@ -211,21 +254,22 @@ class FlagClient(Lifetime):
             user: who it was.
             ok: whether it went well.
             ms: how long it took, in milliseconds.
-            variant: what the request was served with, from ``details``; ``None``: what the user would get now.
+            variant: what the request was served with, from ``details``; ``None``: what the user gets now. Without it
+                the outcome of a user who moved lately is in doubt: it is counted nowhere and reported as dropped.
         """
         held = pinned(flag, user)
         if isinstance(held, Assignment):
             held.finish(ok=ok, ms=ms)
             return
         self._wake()
-        found = answer(self._snapshot, flag, user, None, self._clock())
-        if not self._telemetry or found.entry is None or found.entry.forced:
+        key, owed = key_of(user), self._contact.owed
+        if not self._telemetry or key is None:
             return
-        if variant is None and found.counted:
-            variant = found.resolution.variant
-        key = key_of(user)
-        if key is not None and variant in found.entry.compiled.variants:
-            self._contact.counts.arm(_arm(flag, found.entry, variant)).record(ok, ms, key)
+        arm, in_doubt = blamed(self._snapshot, flag, user, variant, self._clock(), owed.timeout)
+        if arm is not None:
+            self._contact.counts.arm(arm).record(ok, ms, key)
+        elif in_doubt:
+            owed.refuse()
 
     def ready(self, timeout: float | None = 10.0) -> bool:
         """Wait up to ``timeout`` seconds (``None``: forever) for the first snapshot. Returns whether it came."""

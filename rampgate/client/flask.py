@@ -8,16 +8,18 @@ from flask import Flask, Response, request
 from rampgate.client.answers import User
 from rampgate.client.assignment import Assignment
 from rampgate.client.flag_client import FlagClient
-from rampgate.client.wsgi import ASSIGNMENTS, Body
+from rampgate.client.wsgi import ASSIGNMENTS, Body, tokens_in
 
 _PINS = "rampgate.pins"
+_COOKIE = "rampgate.cookie"
 
 
 class Flags:
     """Assigns every request's user to a variant of each flag and records how the request ended.
 
     Errors are statuses of 500 and above (``is_error`` says otherwise) and exceptions, in the middle of a streamed
-    answer too. Within the request, lookups of these flags for this user keep the variant.
+    answer too. Within the request, lookups of these flags for this user keep the variant. A request that carries a
+    tester token gets the variant that it names, and is not counted.
 
     Args:
         app: the app, or ``None`` and ``init_app`` later.
@@ -69,11 +71,15 @@ class Flags:
             user = self._user()
         held = request.environ.setdefault(ASSIGNMENTS, {})
         pins = request.environ[_PINS] = ExitStack()
+        tokens, request.environ[_COOKIE] = tokens_in(request.environ)
         for flag in self._flags:
-            held[flag] = self.client.assign(flag, user)
+            held[flag] = self.client.assign(flag, user, tokens=tokens)
             pins.enter_context(held[flag].pinned())
 
     def _answered(self, response: Response) -> Response:
+        cookie = request.environ.pop(_COOKIE, None)
+        if cookie is not None:
+            response.headers.add("Set-Cookie", cookie)
         ok = not self._is_error(response.status_code)
         for assignment in self._mine():
             if response.is_streamed:

@@ -7,7 +7,7 @@ hide that contact is lost. Written as closures over plain names: each attribute 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rampgate.client.answers import EVIDENCE, Details
+from rampgate.client.answers import Details, evidence
 from rampgate.client.counts import Counts
 from rampgate.client.snapshot import PINS, Clock, Entry, Lookup, Ramp, Table, arm_key
 from rampgate.evaluation import CompiledFlag, Reason, Resolution
@@ -58,12 +58,12 @@ class Lookups:
                 compiled = entry.compile()
                 if compiled.type is ValueType.OBJECT or (wanted is not None and compiled.type is not wanted):
                     raise KeyError(flag)
-                forced = entry.forced
+                forced, ramp = entry.forced, entry.ramp
 
                 def told(found: Resolution) -> Details[Any] | None:
                     if found.value is None:
                         return None
-                    counted = found.variant is not None and found.reason in EVIDENCE and not forced
+                    counted = found.variant is not None and not forced and evidence(found, ramp)
                     return Details(flag, found.value, found.variant, found.reason, None, None, found.metadata, counted)
 
                 return self._lookup(entry, compiled, told)
@@ -95,7 +95,7 @@ class Lookups:
 
         def lookup(user: str) -> Any:
             pins = pins_of()
-            if pins is not None and (key, user) in pins:
+            if pins is not None and ((key, user) in pins or (key, None) in pins):
                 return None
             if clock() - as_of[0] > stale_after:
                 return stale
@@ -111,7 +111,7 @@ class Lookups:
 
         def weighed(found: Resolution) -> tuple[Any, Callable[[], object]]:
             made, variant = make(found), found.variant
-            if self._counts is None or made is None or variant is None or found.reason not in EVIDENCE:
+            if self._counts is None or made is None or variant is None or not evidence(found, ramp):
                 return made, _nothing
             return made, self._counts.arm(arm_key(key, ramp, variant)).exposures.add
 

@@ -36,14 +36,16 @@ class Pinned(Protocol):
     def value(self) -> object: ...
 
 
-PINS: ContextVar[Mapping[tuple[str, str], Pinned] | None] = ContextVar("rampgate_pins", default=None)
-"""What the running request was assigned, by flag and user. Such a lookup keeps its answer and counts nothing."""
+PINS: ContextVar[Mapping[tuple[str, str | None], Pinned] | None] = ContextVar("rampgate_pins", default=None)
+"""What the running request was assigned, by flag and user; by flag and ``None`` what it was forced onto, whoever the
+user is. Such a lookup keeps its answer and counts nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ramp:
     """A flag's rollout as the server published it. Times are in seconds. ``hash_key`` hides users in what is
-    reported of them; ``None``: the server unites no users."""
+    reported of them; ``None``: the server unites no users. ``force_key`` verifies tester tokens; ``None``: there is
+    nothing to visit."""
 
     rollout: str
     attempt: int
@@ -53,6 +55,7 @@ class Ramp:
     poll: float
     heartbeat: float
     hash_key: str | None = field(default=None, repr=False)
+    force_key: str | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, body: object) -> "Ramp":
@@ -61,12 +64,13 @@ class Ramp:
             raise UnreadableSnapshotError("a rollout is no object")
         try:
             times = {name: float(body[wire]) for name, wire in _TIMES.items()}
-            hash_key = body.get("hashKey")
+            hash_key, force_key = body.get("hashKey"), body.get("forceKey")
             ramp = cls(
                 rollout=str(body["rollout"]),
                 attempt=int(body["attempt"]),
                 stable=str(body["stable"]),
                 canary=str(body["canary"]),
+                force_key=force_key if isinstance(force_key, str) and force_key else None,
                 hash_key=hash_key if isinstance(hash_key, str) and 0 < len(hash_key.encode()) <= 64 else None,
                 **times,
             )
@@ -77,7 +81,7 @@ class Ramp:
         return ramp
 
     def written(self) -> dict[str, object]:
-        """As the server published it: ``read(ramp.written())`` is the same."""
+        """As the server published it, but for the key of tester tokens: what is kept has nothing to visit."""
         times = {wire: getattr(self, name) for name, wire in _TIMES.items()}
         said = {"rollout": self.rollout, "attempt": self.attempt, "stable": self.stable, "canary": self.canary}
         return {**said, **times, **({"hashKey": self.hash_key} if self.hash_key else {})}
@@ -179,9 +183,10 @@ def _none(flag: str) -> Lookup:
 class Snapshot:
     """All flags at one version. Swapped whole: whoever holds one reads one version.
 
-    ``as_of`` is the one thing in it that moves: a single number, the moment on the monotonic clock at which the
-    server last knew this version to be current. The lookups of flags in a rollout hold the same list. The tables
-    fill as they are asked; ``keyed`` has the flags of which it is known that the targeting key alone decides.
+    ``as_of`` is the one thing in it that moves: the moment on the monotonic clock at which the server last knew this
+    version to be current, and the moment until which, at the latest, flags in a rollout were stale. The lookups of
+    flags in a rollout hold the same list. The tables fill as they are asked; ``keyed`` has the flags of which it is
+    known that the targeting key alone decides. ``former`` has what flags in a rollout were before, and until when.
     """
 
     version: str | None
@@ -189,6 +194,8 @@ class Snapshot:
     ramps: Mapping[str, Ramp]
     as_of: list[float]
     shared: Shared = NOTHING_SHARED
+    environment: str = ""
+    former: Mapping[str, tuple[tuple[float, Entry], ...]] = field(default_factory=dict)
     booleans: Table = field(default_factory=lambda: Table(_none))
     strings: Table = field(default_factory=lambda: Table(_none))
     numbers: Table = field(default_factory=lambda: Table(_none))
@@ -215,11 +222,20 @@ class Snapshot:
         """Whether the server has ever said that this is current: what comes from a file has not been heard."""
         return self.as_of[0] > float("-inf")
 
+    def renew(self, as_of: float, now: float) -> None:
+        """This version is known to have been current ``as_of``; never moves backwards."""
+        self.as_of[1] = self.stale_until(now)
+        self.as_of[0] = max(self.as_of[0], as_of)
+
+    def stale_until(self, now: float) -> float:
+        """Until when, at the latest, flags in a rollout were stale after they had once been fresh."""
+        return now if self.contacted and now - self.as_of[0] > self.patience else self.as_of[1]
+
     def is_stale(self, entry: Entry, now: float) -> bool:
         return entry.ramp is not None and now - self.as_of[0] > entry.ramp.stale_after
 
 
-NOTHING = Snapshot(version=None, entries={}, ramps={}, as_of=[float("-inf")])
+NOTHING = Snapshot(version=None, entries={}, ramps={}, as_of=[float("-inf"), float("-inf")])
 """What a client has before its first contact: every lookup gives the app's default."""
 
 

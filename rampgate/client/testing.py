@@ -52,8 +52,8 @@ class FixedFlags(FlagClient):
         finally:
             self._serve(before)
 
-    def assign(self, flag: str, user: User | None, default: Any = None) -> Assignment:
-        made = super().assign(flag, user, default)
+    def assign(self, flag: str, user: User | None, default: Any = None, *, tokens: str = "") -> Assignment:
+        made = super().assign(flag, user, default, tokens=tokens)
         return _Watched(made, self.outcomes)
 
     def track(

@@ -22,10 +22,16 @@ from rampgate.client.snapshot import (
     Snapshot,
     Table,
     UnreadableSnapshotError,
+    same,
 )
 from rampgate.flags import ValueType, read
 
 log = logging.getLogger("rampgate.client")
+
+REMEMBERED = 600.0
+"""Seconds for which what a flag was before is kept, and how many of those."""
+
+MOST_FORMER = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +52,8 @@ class Workshop:
             raise UnreadableSnapshotError(f"bucketing {body.get('bucketing')!r}, this client knows {BUCKETING}")
         flags = _mapping(body.get("flags"), "flags")
         shared = Shared(body.get("$evaluators"), read({"flags": {}, "metadata": body.get("metadata")}).metadata)
-        return self._snapshot(_version(body), self._flags(flags, shared, last), _ramps(body), as_of, shared, last)
+        made = self._snapshot(_version(body), self._flags(flags, shared, last), _ramps(body), as_of, shared, last)
+        return replace(made, environment=str(body.get("environment", "")))
 
     def from_change(self, change: Mapping[str, object], as_of: float, last: Snapshot) -> Snapshot:
         """The snapshot after a ``changed`` event that follows on ``last``."""
@@ -104,7 +111,8 @@ class Workshop:
                 entries[key] = entries[key].within(ramps.get(key))
         for key, wanted in self.overrides.items():
             entries[key] = _forced(key, wanted, entries.get(key))
-        cell = [as_of]
+        now = self.clock()
+        cell = [as_of, last.stale_until(now)]
         lookups = Lookups(self.clock, self.counts, entries, cell)
         details = lookups.details()
         made = Snapshot(
@@ -113,6 +121,8 @@ class Workshop:
             ramps=MappingProxyType({key: ramp for key, ramp in ramps.items() if key not in self.overrides}),
             as_of=cell,
             shared=shared,
+            environment=last.environment,
+            former=_former(last, entries, ramps, now),
             booleans=lookups.values(ValueType.BOOLEAN),
             strings=lookups.values(ValueType.STRING),
             numbers=lookups.values(ValueType.NUMBER),
@@ -120,6 +130,21 @@ class Workshop:
         )
         _carry_over(last, made)
         return made
+
+
+def _former(
+    last: Snapshot, entries: Mapping[str, Entry], ramps: Mapping[str, Ramp], now: float
+) -> dict[str, tuple[tuple[float, Entry], ...]]:
+    """What flags in a rollout were before this snapshot, for outcomes of requests that began under it."""
+    former = {}
+    for key in {*last.former, *last.ramps, *ramps}:
+        kept = tuple(one for one in last.former.get(key, ()) if now - one[0] < REMEMBERED)
+        before = last.entries.get(key)
+        if before is not None and not same(before, entries.get(key)):
+            kept = (*kept[1 - MOST_FORMER :], (now, before))
+        if kept:
+            former[key] = kept
+    return former
 
 
 def _carry_over(last: Snapshot, made: Snapshot) -> None:

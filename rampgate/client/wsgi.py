@@ -1,11 +1,13 @@
 """WSGI middleware: each request is assigned once, and its outcome counted by variant. The app writes no line more."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from rampgate.client.answers import User
 from rampgate.client.assignment import Assignment
 from rampgate.client.flag_client import FlagClient
+from rampgate.client.testers import carried
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -13,13 +15,28 @@ if TYPE_CHECKING:
 ASSIGNMENTS = "rampgate.assignments"
 """Where in ``environ`` the request's assignments are: a dictionary by flag."""
 
+TOKENS = "rampgate.tokens"
+"""Where in ``environ`` the request's tester tokens are, once they were looked for."""
+
+
+def tokens_in(environ: "WSGIEnvironment") -> tuple[str, str | None]:
+    """The request's tester tokens, and the ``Set-Cookie`` that keeps a link's: for whoever asks first."""
+    if TOKENS in environ:
+        return environ[TOKENS], None
+    found = carried(
+        environ.get("HTTP_RAMPGATE_FORCE", ""), environ.get("HTTP_COOKIE", ""), environ.get("QUERY_STRING", ""),
+        secure=environ.get("wsgi.url_scheme") == "https", now=time.time,
+    )  # fmt: skip
+    environ[TOKENS] = found.tokens
+    return found.tokens, found.cookie
+
 
 class FlagMiddleware:
     """Assigns every request's user to a variant of ``flag`` and records how the request ended.
 
     Requests, errors (a status of 500 and above, or an exception, at the end of a streamed answer too) and latency
-    are counted by variant. Within the request, lookups of the flag for this user keep the variant. Stack one for
-    each flag.
+    are counted by variant. Within the request, lookups of the flag for this user keep the variant. A request that
+    carries a tester token gets the variant that it names, and is not counted. Stack one for each flag.
 
     Args:
         app: the app.
@@ -49,12 +66,15 @@ class FlagMiddleware:
         self._is_error = is_error
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        assignment = self._client.assign(self._flag, self._whom(environ), self._default)
+        tokens, cookie = tokens_in(environ)
+        assignment = self._client.assign(self._flag, self._whom(environ), self._default, tokens=tokens)
         environ.setdefault(ASSIGNMENTS, {})[self._flag] = assignment
         failed = [False]
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
             failed[0] = self._is_error(_code(status))
+            if cookie is not None:
+                headers = [*headers, ("Set-Cookie", cookie)]
             return start_response(status, headers) if exc_info is None else start_response(status, headers, exc_info)
 
         try:

@@ -198,3 +198,56 @@ def test_reports_come_three_to_a_poll_also_when_the_poll_changes() -> None:
         until(lambda: client.string("shop", "", "u") and script.counted("exposures"))
         assert client._contact.reporter.period == pytest.approx(0.01)
         assert time.monotonic() - began < 5.0, "the reporter did not wait for the period it had before"
+
+
+def test_an_outcome_of_a_user_who_has_just_moved_is_counted_in_no_arm_and_reported_as_dropped(
+    server: Scripted, connect: Connect
+) -> None:
+    server.snapshot["flags"]["shop"] = ramping(10_000)
+    now = [1000.0]
+    client = connect(server, clock=lambda: now[0])
+    server.streams.get(timeout=20)
+    assert client.ready(20)
+    users = [f"user-{number}" for number in range(400)]
+    before = {user: client.details("shop", "", user).variant for user in users}
+    server.send("changed", server.change("v2", {"shop": ramping(50_000)}))
+    until(lambda: client._snapshot.version == "v2")
+    after = {user: client.details("shop", "", user).variant for user in users}
+    moved = [user for user in users if before[user] != after[user]]
+    assert 100 < len(moved) < 220
+    for user in users:
+        client.track("shop", user, ok=user not in moved)
+    assert client.flush()
+    assert server.counted("errors") == 0, "a failure on stable is never the canary's"
+    assert server.counted("requests", variant="green") == sum(variant == "green" for variant in before.values())
+    assert server.counted("requests", variant="blue") == sum(variant == "blue" for variant in after.values())
+    assert sum(batch["dropped"] for batch in server.applied.values()) == len(moved)
+    client.track("shop", moved[0], ok=False, variant="blue")
+    now[0] += client._contact.owed.timeout + 1
+    client._snapshot.renew(now[0], now[0] - 1)
+    client.track("shop", moved[0])
+    assert client.flush()
+    assert server.counted("errors", variant="blue") == 1, "the app remembered what it was served"
+    assert server.counted("requests", variant="green") == sum(variant == "green" for variant in before.values()) + 1
+
+
+def test_after_lost_contact_an_outcome_may_be_of_a_request_that_was_served_stable(
+    server: Scripted, connect: Connect
+) -> None:
+    server.snapshot["flags"]["shop"] = ramping(50_000)
+    now = [1000.0]
+    client = connect(server, clock=lambda: now[0])
+    server.streams.get(timeout=20)
+    assert client.ready(20)
+    green = next(user for user in map(str, range(99)) if client.details("shop", "", user).variant == "green")
+    blue = next(user for user in map(str, range(99)) if client.details("shop", "", user).variant == "blue")
+    client.track("shop", green)
+    now[0] += 61
+    assert client.details("shop", "", green).reason == "STALE"
+    server.beat()
+    until(lambda: client.details("shop", "", green).variant == "green")
+    for user in (green, blue):
+        client.track("shop", user, ok=False)
+    assert client.flush()
+    assert server.counted("errors", variant="green") == 0
+    assert server.counted("errors", variant="blue") == 1

@@ -95,7 +95,7 @@ def test_a_change_replaces_what_it_names_and_keeps_the_rest() -> None:
     assert sorted(second.entries) == ["a", "b"]
     assert (second.booleans["a"]("u"), second.booleans["b"]("u")) == (True, False)
     assert second.entries["a"].compiled is first.entries["a"].compiled
-    assert (second.version, second.as_of) == ("v2", [2.0])
+    assert (second.version, second.as_of[0]) == ("v2", 2.0)
     assert sorted(first.entries) == ["a", "b", "c"]
     assert first.booleans["b"]("u") is True
 
