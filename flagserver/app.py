@@ -13,6 +13,7 @@ from flagserver.services import Services
 from flagserver.store.audit import Origin, origin
 from flagserver.views import ROUTES
 from flagserver.views.cors import shared
+from flagserver.views.dashboard import Dashboard
 from flagserver.views.route import MOST_BODY, Call, Reply, Route, admit_fresh, answer, refused
 from flagserver.wire import encode
 
@@ -27,6 +28,7 @@ def create_app(services: Services) -> Flask:
             path, endpoint=f"{route.method} {route.path}", view_func=_view(services, route), methods=[route.method],
             provide_automatic_options=False,
         )  # fmt: skip
+    app.register_blueprint(Dashboard(services).blueprint())
     app.register_error_handler(HTTPException, _unrouted)
     return app
 

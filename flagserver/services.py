@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flagserver.auth import Issuer, Keyring, Sessions, SlowDown, Trust
+from flagserver.auth import Issuer, Keyring, Logins, Sessions, SlowDown, Trust
 from flagserver.cohorts import Cohorts
 from flagserver.deadlines import Steward
 from flagserver.flags import Flags
@@ -28,6 +28,7 @@ class Services:
     hub: Hub
     live: Live
     keyring: Keyring
+    logins: Logins
     slow_down: SlowDown
     trust: Trust
     sessions: Sessions
@@ -90,7 +91,7 @@ def assemble(settings: Settings, *, clock: Callable[[], float] | None = None) ->
         settings=settings, store=store, hub=listeners, live=live, keyring=keyring, rollouts=rollouts,
         flags=Flags(store, live), cohorts=Cohorts(store, live), locks=Locks(store, rollouts),
         refusals=Refusals(store),
-        slow_down=SlowDown(settings.trusted_proxies),
+        slow_down=SlowDown(settings.trusted_proxies), logins=Logins(store, keyring),
         trust=Trust(store, keyring), sessions=Sessions(store, keyring, Issuer(settings.oidc_issuer), audience),
         counting=counting, steward=steward, watch=watch, meters=meters,
     )  # fmt: skip

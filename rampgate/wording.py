@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
+from rampgate.machine.state import Phase
 from rampgate.plan import Policy
 
 THEN: Mapping[Policy, str] = {
@@ -14,6 +15,41 @@ THEN: Mapping[Policy, str] = {
     Policy.PROMOTE_IF_NO_EVIDENCE: "it goes on if there is no sign of harm",
 }
 """What follows when a deadline passes, as the second half of a sentence."""
+
+
+_HEADLINES: Mapping[Phase, str] = {
+    Phase.DEPLOYING: "{version} is being deployed, and nobody is sent there yet",
+    Phase.VERIFYING: "{version} is being verified, and nobody is sent there yet",
+    Phase.DARK: "{version} is up, and nobody is sent there yet",
+    Phase.PROGRESSING: "{share} of users are on {version}",
+    Phase.WAITING: "{share} of users are on {version}, and it waits for a yes",
+    Phase.PAUSED: "{share} of users are on {version}, paused",
+    Phase.COMPLETING: "everybody is on {version}, and {stable} stays warm for a while",
+    Phase.PROMOTED: "everybody is on {version}",
+    Phase.REVERTING: "everybody is back on {stable}",
+    Phase.REVERTED: "everybody is back on {stable}",
+    Phase.SUPERSEDED: "{version} made way for a newer rollout",
+    Phase.FAILED: "{version} never got to users, who are on {stable}",
+}
+
+
+_BACK = {Phase.REVERTING: "is taken back", Phase.REVERTED: "was taken back", Phase.FAILED: "never got to users"}
+"""How a first deploy fails: there is nothing to go back to."""
+
+_RETIRING = "everybody is on {version}, and {stable} is being retired"
+
+
+def headline_of(phase: Phase, *, retiring: bool, baseline: bool) -> str:
+    """Where a rollout stands, in one line, to be filled with ``version``, ``stable`` and ``share``.
+
+    Args:
+        phase: the rollout's.
+        retiring: the old version may be gone already.
+        baseline: there is a stable version.
+    """
+    if not baseline and phase in _BACK:
+        return f"{{version}} {_BACK[phase]}, and there is no version before it: nothing serves users"
+    return _RETIRING if retiring else _HEADLINES[phase]
 
 
 def one_line(text: str, most: int) -> str:

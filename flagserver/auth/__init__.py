@@ -1,4 +1,4 @@
-"""Who calls, and what they may: keys, sessions of jobs, and what slows down who has neither."""
+"""Who calls, and what they may: keys, logins of people, sessions of jobs, and what slows down who has neither."""
 
 from flagserver.auth.grant import Grant
 from flagserver.auth.guards import SlowDown

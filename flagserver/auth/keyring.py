@@ -89,6 +89,19 @@ class Keyring:
             return None
         return datetime.fromtimestamp(entry.until, UTC).isoformat(" ", "seconds").removesuffix("+00:00") + " UTC"
 
+    def identity(self, caller: Caller) -> str:
+        """A name for the caller's key that may be kept: ``holder`` knows it as long as the key is in use."""
+        admin = "" if self._admin is None else self._admin.hex()[:16]
+        return f"settings-{admin}" if caller is _ADMIN else caller.selector or ""
+
+    def holder(self, identity: str) -> Caller | None:
+        """Who holds the key of this identity; ``None``: it is no longer in use."""
+        if self._admin is not None and identity == self.identity(_ADMIN):
+            return _ADMIN
+        found = next((one for one in list(self._entries.values()) if one.selector == identity), None)
+        good = found is not None and (found.until is None or self._store.now() < found.until)
+        return found.caller if found is not None and good else None
+
     def allows_origin(self, origin: str) -> bool:
         """Whether some client key may be used from pages of this origin."""
         return origin in self._origins

@@ -186,6 +186,26 @@ def find(tx: Tx, wanted: Wanted) -> tuple[RolloutRecord, ...]:
     return tuple(_record(row) for row in tx.all(statement))
 
 
+def ended(
+    tx: Tx,
+    *,
+    environment: str | None = None,
+    flag: str | None = None,
+    phase: Phase | None = None,
+    before: int | None = None,
+    limit: int = 50,
+) -> tuple[RolloutRecord, ...]:
+    """Rollouts that have ended, newest first; ``before`` is the number of the last one of the page before."""
+    statement = sa.select(rollouts).where(rollouts.c.active.is_(False))
+    wanted = {"environment": environment, "flag": flag, "phase": phase.value if phase else None}
+    for name, value in wanted.items():
+        if value is not None:
+            statement = statement.where(rollouts.c[name] == value)
+    if before is not None:
+        statement = statement.where(rollouts.c.number < before)
+    return tuple(_record(row) for row in tx.all(statement.order_by(rollouts.c.number.desc()).limit(limit)))
+
+
 def insert(tx: Tx, record: RolloutRecord) -> None:
     tx.run(sa.insert(rollouts).values(id=record.id, created_at=record.created_at, **_values(record)))
 
@@ -243,6 +263,15 @@ def history(tx: Tx, rollout_id: str, after: int, limit: int) -> tuple[Entry, ...
     """The entries after this number, oldest first."""
     statement = sa.select(rollout_events).where(rollout_events.c.rollout == rollout_id, rollout_events.c.number > after)
     return tuple(_entry(row) for row in tx.all(statement.order_by(rollout_events.c.number).limit(limit)))
+
+
+def telling(tx: Tx, rollout_id: str, latest: int = 400) -> tuple[Entry, ...]:
+    """The entries that tell a long rollout, oldest first: how it began, all that moved it, and the ``latest`` ones."""
+    mine = rollout_events.c.rollout == rollout_id
+    last = tx.run(sa.select(sa.func.max(rollout_events.c.number)).where(mine)).scalar_one() or 0
+    number = rollout_events.c.number
+    told = sa.or_(number <= 20, number > last - latest, rollout_events.c.verb != Verb.HOLD.value)
+    return tuple(_entry(row) for row in tx.all(sa.select(rollout_events).where(mine, told).order_by(number)))
 
 
 def _of_flag(environment: str, flag: str) -> sa.Select[Any]:

@@ -270,6 +270,18 @@ spent_tokens = Table(
 )
 """Hashes of the ids of tokens that were exchanged, for as long as they could be used again."""
 
+logins = Table(
+    "logins",
+    metadata,
+    Column("verifier", String(64), primary_key=True),
+    Column("identity", String(80), nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("began_at", Float(53), nullable=False),
+    Column("ends_at", Float(53), nullable=False),
+    Index("ix_logins_ends_at", "ends_at"),
+)
+"""People at the dashboard. ``verifier`` is the SHA-256 of the cookie's secret; ``identity`` says whose key it was."""
+
 audit = Table(
     "audit",
     metadata,

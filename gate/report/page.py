@@ -15,7 +15,7 @@ from rampgate.machine.moves import step_share
 from rampgate.machine.state import Phase, Reason, Verb
 from rampgate.plan import WHOLE, RolloutPlan, percent
 from rampgate.rollout import Entry, Rollout
-from rampgate.wording import clock, count, one_line, rate, ratio, sentences
+from rampgate.wording import clock, count, headline_of, one_line, rate, ratio, sentences
 
 COMMENT_LIMIT = 60_000
 """Characters: GitHub takes 65 536, and the marker's writer adds to them."""
@@ -80,33 +80,22 @@ def _page(
     return "\n\n".join(part for part in (head, _history(entries, now, room)) if part)
 
 
-_BACK = {Phase.REVERTING: "is taken back", Phase.REVERTED: "was taken back", Phase.FAILED: "never got to users"}
-"""How a first deploy fails: there is nothing to go back to."""
-
-
 def headline(rollout: Rollout, now: float) -> str:
     """Where it stands, in one line of Markdown."""
     share = _share_words(rollout, now)
     version, stable = code(rollout.version, 40), code(rollout.stable.version or "the stable version", 40)
-    sign, words = {
-        Phase.DEPLOYING: ("⚪", f"{version} is being deployed, and nobody is sent there yet"),
-        Phase.VERIFYING: ("⚪", f"{version} is being verified, and nobody is sent there yet"),
-        Phase.DARK: ("⚪", f"{version} is up, and nobody is sent there yet"),
-        Phase.PROGRESSING: ("🔵", f"{share} of users are on {version}"),
-        Phase.WAITING: ("🟡", f"{share} of users are on {version}, and it waits for a yes"),
-        Phase.PAUSED: ("🟡", f"{share} of users are on {version}, paused"),
-        Phase.COMPLETING: ("🔵", f"everybody is on {version}, and {stable} stays warm for a while"),
-        Phase.PROMOTED: ("🟢", f"everybody is on {version}"),
-        Phase.REVERTING: ("🔴", f"everybody is back on {stable}"),
-        Phase.REVERTED: ("🔴", f"everybody is back on {stable}"),
-        Phase.SUPERSEDED: ("⚫", f"{version} made way for a newer rollout"),
-        Phase.FAILED: ("🔴", f"{version} never got to users, who are on {stable}"),
-    }[rollout.state.phase]
-    if not rollout.state.baseline and rollout.state.phase in _BACK:
-        words = f"{version} {_BACK[rollout.state.phase]}, and there is no version before it: nothing serves users"
-    if rollout.state.phase is Phase.COMPLETING and rollout.state.retirement_begun:
-        words = f"everybody is on {version}, and {stable} is being retired"
-    return f"{sign} {plain(rollout.plan.environment, 60)}: {words}"
+    state = rollout.state
+    retiring = state.phase is Phase.COMPLETING and state.retirement_begun
+    said = headline_of(state.phase, retiring=retiring, baseline=state.baseline)
+    words = said.format(version=version, stable=stable, share=share)
+    return f"{_SIGNS[state.phase]} {plain(rollout.plan.environment, 60)}: {words}"
+
+
+_SIGNS = {
+    Phase.DEPLOYING: "⚪", Phase.VERIFYING: "⚪", Phase.DARK: "⚪", Phase.PROGRESSING: "🔵", Phase.WAITING: "🟡",
+    Phase.PAUSED: "🟡", Phase.COMPLETING: "🔵", Phase.PROMOTED: "🟢", Phase.REVERTING: "🔴", Phase.REVERTED: "🔴",
+    Phase.SUPERSEDED: "⚫", Phase.FAILED: "🔴",
+}  # fmt: skip
 
 
 def _share_words(rollout: Rollout, now: float) -> str:
