@@ -45,7 +45,7 @@ OUTPUTS: Mapping[str, str] = {
     "result": "All of it as JSON, with a version of its own: docs/inputs.md.",
     "rollout-id": "The rollout's id on the flag server.",
     "percentage": "The percentage of users on the new version when the step ended.",
-    "rollout-url": "Where the flag server shows the rollout.",
+    "rollout-url": "The rollout's page on the flag server's dashboard.",
 }
 
 

@@ -5,6 +5,7 @@ from flagserver.auth.guards import SlowDown
 from flagserver.auth.issuer import Issuer
 from flagserver.auth.keyring import Keyring
 from flagserver.auth.keys import Caller, NewKey, Role, Wish, public_part
+from flagserver.auth.logins import Login, Logins
 from flagserver.auth.sessions import Sessions
 from flagserver.auth.trust import Trust
 
@@ -13,6 +14,8 @@ __all__ = [
     "Grant",
     "Issuer",
     "Keyring",
+    "Login",
+    "Logins",
     "NewKey",
     "Role",
     "Sessions",

@@ -67,7 +67,8 @@ def percentage(rollout: Rollout) -> str:
 
 
 def rollout_url(server: str, rollout_id: str) -> str:
-    return f"{server.rstrip('/')}/v1/rollouts/{rollout_id}"
+    """The rollout's page on the flag server's dashboard."""
+    return f"{server.rstrip('/')}/ui/rollouts/{rollout_id}"
 
 
 def outputs(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], *, server: str) -> dict[str, str]:

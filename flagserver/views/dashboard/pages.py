@@ -161,8 +161,13 @@ class Dashboard:
         return self._page(login, "flag.html", flag=flag, preview=preview)
 
     def _audit(self, login: Login) -> AnyResponse:
-        names = ("environment", "actor", "action", "flag", "rollout")
-        wanted = Filter(**{name: request.args.get(name, "").strip()[:200] or None for name in names})
+        def asked(name: str) -> str | None:
+            return request.args.get(name, "").strip()[:200] or None
+
+        wanted = Filter(
+            environment=asked("environment"), actor=asked("actor"), action=asked("action"), flag=asked("flag"),
+            rollout=asked("rollout"),
+        )  # fmt: skip
         lines = self._read.audit(login.caller, wanted, _number("before"), PAGE + 1)
         return self._page(
             login, "audit.html", lines=lines[:PAGE], more=lines[PAGE - 1]["number"] if len(lines) > PAGE else None,

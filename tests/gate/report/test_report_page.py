@@ -155,7 +155,7 @@ def test_the_result_is_ascii_json_below_64_kib() -> None:
     assert result.isascii()
     assert len(result) < 64 * 1024
     values = json.loads(result)
-    assert values["url"] == "https://flags.example.com/v1/rollouts/r-7f3a"
+    assert values["url"] == "https://flags.example.com/ui/rollouts/r-7f3a"
     assert values["arms"]["canary"] == {"slot": "green", "version": "vé" * 100, "requests": 200, "errors": 6}
 
 

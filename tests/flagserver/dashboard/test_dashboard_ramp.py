@@ -1,0 +1,161 @@
+"""What the rollout's page says: is it safe, what comes next, what may be ordered, and where links lead."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from flagserver.views.dashboard.ramp import Ramp, pull_url, ramp, short, web
+from flagserver.views.dashboard.said import Tone
+from rampgate.evidence import Counters
+from rampgate.machine.state import Lock, Order
+from rampgate.rollout import Telemetry
+from tests.gate.report.story import COLLECTING, CONFIRMED, HEALTHY, NOON, SILENT, STORIES, Story, ramping
+
+RUN = "https://github.com/octo/shop/actions/runs/1"
+
+
+def shown(story: Story, telemetry: Telemetry | None = None) -> Ramp:
+    return ramp(story.rollout(), story.entries, telemetry, story.now)
+
+
+def lines(story: Story) -> list[str]:
+    return [f"{one.lead} {one.text} {one.then}".strip() for one in shown(story).coming]
+
+
+@pytest.mark.parametrize(
+    ("name", "tone", "text"),
+    [
+        ("deploying", Tone.GOOD, "Nobody meets it yet"),
+        ("ramping", Tone.GOOD, "No clear sign of harm"),
+        ("source-down", Tone.ASKING, "Not known: the metrics cannot be read"),
+        ("reverting", Tone.BAD, "Users are safe on v1"),
+        ("aborted", Tone.BAD, "Users are safe on v1"),
+        ("promoted", Tone.GOOD, "The new version serves everybody."),
+    ],
+)
+def test_it_says_whether_users_are_safe(name: str, tone: Tone, text: str) -> None:
+    found = shown(STORIES[name]()).safety
+    assert (found.tone, found.text) == (tone, text)
+
+
+def test_growing_evidence_and_silence_are_not_called_safe() -> None:
+    harm = shown(ramping().look(COLLECTING, log_e=2.1)).safety
+    assert (harm.tone, harm.text, round(harm.harm or 0, 2)) == (Tone.BAD, "Harm is building", 0.7)
+    silent = shown(ramping().look(SILENT, stable=(0, 0), canary=(0, 0))).safety
+    assert (silent.tone, silent.text) == (Tone.ASKING, "Not known: there is no traffic")
+
+
+def test_before_the_first_look_with_users_nothing_is_promised() -> None:
+    story = Story().up().said(Order.ADVANCE)
+    found = shown(story).safety
+    assert (found.tone, found.text) == (Tone.ASKING, "Not judged yet")
+
+
+def test_it_says_what_comes_next_when_and_what_follows_if_nothing_does() -> None:
+    assert lines(ramping()) == [
+        "To 50 % not before",
+        "Excluded more than ×3.4; ×3 is needed to go on",
+        "Needs enough data  it holds, and waits for a person",
+    ]
+    assert shown(ramping()).coming[0].until == NOON + 360
+    assert lines(STORIES["waiting"]()) == ["Waits for a yes to go to 50 %  everybody goes back to stable"]
+    assert lines(STORIES["last-step"]())[0] == "To everybody, for good not before"
+    assert lines(STORIES["promoted"]()) == []
+    assert lines(STORIES["paused"]()) == ["@ada paused: lunch <b>first</b> @team #12  everybody goes back to stable"]
+
+
+def test_orders_are_those_that_mean_something_now() -> None:
+    def orders(story: Story) -> list[str]:
+        return [one.name for one in shown(story).choices]
+
+    assert orders(STORIES["deploying"]()) == ["Abort"]
+    assert orders(ramping()) == ["Abort", "Pause", "Promote to 50 %"]
+    assert orders(STORIES["paused"]()) == ["Abort", "Resume", "Promote to 50 %"]
+    assert orders(STORIES["last-step"]()) == ["Abort", "Pause", "Promote"]
+    assert orders(STORIES["completing"]()) == ["Abort"]
+    assert orders(STORIES["reverting"]()) == []
+    assert orders(STORIES["promoted"]()) == []
+
+
+def test_a_lock_refuses_promotions_says_by_whom_and_leaves_the_way_back() -> None:
+    story = ramping()
+    story.state = replace(story.state, lock=Lock(reason="freeze <i>", by="grace", until=story.now + 600))
+    found = shown(story)
+    assert {one.name: one.refused for one in found.choices} == {
+        "Abort": "", "Pause": "", "Promote to 50 %": "Locked by grace: freeze <i>",
+    }  # fmt: skip
+    assert [(one.lead, one.until) for one in found.notices] == [("Locked", story.now + 600)]
+
+
+def test_a_gate_that_fell_silent_and_hands_that_are_missing_cannot_be_overlooked() -> None:
+    lapsed = ramping().said(Order.PAUSE)
+    lapsed.state = replace(lapsed.state, lease=None)
+    assert "No gate is driving it" in [one.lead for one in shown(lapsed).notices]
+    left = ramping().said(Order.REVERT)
+    left.state = replace(left.state, lease=None)
+    assert left.state.needs_hands
+    assert shown(left).needs_hands
+
+
+def test_the_arms_have_the_figures_of_the_step_and_users_where_they_are_known() -> None:
+    users = Telemetry(
+        at=NOON, stable=Counters(requests=9, errors=1, active_users=400, affected_users=7),
+        canary=Counters(requests=9, errors=1, active_users=None, affected_users=None),
+    )  # fmt: skip
+    found = shown(ramping(), users)
+    assert found.judged_at == "at 10 %"
+    assert [(one.requests, one.errors, one.rate, one.affected_users) for one in found.arms] == [
+        ("1\u202f800", "54", "3.0 %", "7"), ("200", "6", "3.0 %", None),
+    ]  # fmt: skip
+
+
+def test_the_steps_are_behind_here_or_ahead() -> None:
+    assert [(one.name, one.place) for one in shown(ramping()).rungs] == [
+        ("dark", "behind"), ("10 %", "here"), ("50 %", "ahead"), ("100 %", "ahead"),
+    ]  # fmt: skip
+
+
+def test_the_way_ahead_ends_with_everybody_and_is_not_drawn_for_one_that_stands() -> None:
+    ahead = shown(Story(plan=CONFIRMED).up().look(HEALTHY, excluded=1.4).look(HEALTHY, excluded=1.4)).curve.ahead
+    assert [share for _, share in ahead] == [50_000, 95_000, 100_000]
+    assert [at for at, _ in ahead] == sorted(at for at, _ in ahead)
+    assert shown(STORIES["paused"]()).curve.ahead == ()
+    assert shown(STORIES["reverted"]()).curve.now is None
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_every_story_has_a_page_and_every_silence_in_it_an_end(name: str) -> None:
+    story = STORIES[name]()
+    found = shown(story)
+    assert found.told
+    assert found.is_over or found.deadlines
+    assert re.fullmatch(r".*\d+ % .*|(e|{version}|n).*", found.headline.format(version="n", stable="n", share="1 % "))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)", "http://example.com", "https://", "//evil.example", "https://a b", 'https://a/"onclick=',
+        "https://user:pw@evil.example", "data:text/html,x", " https://a", "https://a/\u202e", "https://[",
+    ],
+)  # fmt: skip
+def test_addresses_that_are_not_plain_https_lead_nowhere(url: str) -> None:
+    assert web(url) is None
+    facts = {name: target for name, _, target in shown(ramping()).facts}
+    assert facts["run"] == ramping().rollout().run_url
+
+
+def test_the_pull_request_is_on_the_host_whose_job_asked() -> None:
+    rollout = ramping().rollout()
+    assert pull_url(replace(rollout, run_url=RUN)) == "https://github.com/octo/shop/pull/42"
+    own = RUN.replace("github.com", "ghe.example")
+    assert pull_url(replace(rollout, run_url=own)) == "https://ghe.example/octo/shop/pull/42"
+    for odd in (None, "http://github.com/octo/shop/actions/runs/1", "https://evil.example/x"):
+        assert pull_url(replace(rollout, run_url=odd)) is None
+
+
+def test_a_commit_is_shown_short_and_other_versions_as_they_are() -> None:
+    assert short("0123456789abcdef0123456789abcdef01234567") == "012345678"
+    assert short("2026.11.3-rc1") == "2026.11.3-rc1"
+    assert len(short("v" * 300)) == 40
