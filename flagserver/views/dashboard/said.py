@@ -9,7 +9,6 @@ from enum import StrEnum
 
 from rampgate import figures
 from rampgate.evidence import Look, VerdictReason, VerdictWord
-from rampgate.machine.moves import step_share
 from rampgate.machine.state import BUDGET_OF, Deadline, HeldBy, Phase, WidenedBy
 from rampgate.plan import percent
 from rampgate.rollout import Rollout
@@ -171,7 +170,7 @@ def _until(
 def following(rollout: Rollout) -> str:
     """The share that comes next, as people read it."""
     plan, step = rollout.plan, rollout.state.step
-    return percent(step_share(plan, step + 1)) if step < plan.last else "everybody, for good"
+    return percent(plan.step(step + 1).share) if step < plan.last else "everybody, for good"
 
 
 def notices(rollout: Rollout, now: float) -> Iterator[Line]:
