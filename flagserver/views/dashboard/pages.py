@@ -109,7 +109,7 @@ class Dashboard:
         return self._page(
             login, "now.html", ramps=ramps, left_over=self._read.left_over(login.caller, environment),
             recent=self._read.ended(login.caller, environment, limit=RECENT), environment=environment,
-            environments=self._read.environments(login.caller),
+            environments=self._read.environments(login.caller), locks=self._read.locks(login.caller, environment),
         )  # fmt: skip
 
     def _rollout(self, login: Login, rollout_id: str) -> AnyResponse:
@@ -157,8 +157,9 @@ class Dashboard:
     def _flag(self, login: Login, environment: str, key: str) -> AnyResponse:
         flag = self._read.flag(login.caller, environment, key)
         user = request.form.get("user", "").strip()[:500] if request.method == "POST" else ""
-        preview = self._read.preview(environment, key, user) if user else None
-        return self._page(login, "flag.html", flag=flag, preview=preview)
+        placed, is_in = self._read.preview(environment, key, user) if user else (None, False)
+        lists = self._read.lists(environment, key)
+        return self._page(login, "flag.html", flag=flag, placed=placed, is_in=is_in, lists=lists)
 
     def _audit(self, login: Login) -> AnyResponse:
         def asked(name: str) -> str | None:

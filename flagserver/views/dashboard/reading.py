@@ -5,15 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flagserver.auth import Caller
+from flagserver.cohorts import Placed
 from flagserver.errors import NotFoundError
-from flagserver.publish import Published, salt
 from flagserver.services import Services
 from flagserver.store import audit, flags, rollouts
+from flagserver.store.flags import Lists
 from flagserver.store.rollouts import RolloutRecord, Wanted
 from flagserver.views.dashboard.ramp import Ramp, ramp
-from rampgate.bucketing import first_share
+from rampgate.locks import HeldLock
 from rampgate.machine.state import Phase
-from rampgate.plan import WHOLE, percent
+from rampgate.plan import WHOLE
 from rampgate.rollout import Rollout
 
 RECENT = 6
@@ -37,19 +38,6 @@ class Served:
     has_rules: bool
     rollout: str | None
     document: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preview:
-    """What one user is served now, and why."""
-
-    user: str
-    variant: str | None
-    value: object
-    reason: str
-    first_in: str | None = None
-    is_in: bool | None = None
-    problem: str | None = None
 
 
 class Reading:
@@ -131,26 +119,21 @@ class Reading:
         self._may_see(caller, environment)
         return _served(environment, self._services.flags.read(environment, key), self._shares(environment))
 
-    def preview(self, environment: str, key: str, user: str) -> Preview:
-        """What the flag serves this user at this moment."""
-        published: Published = self._services.live.current(environment)
-        flag = published.compiled(key)
-        if flag is None:
-            return Preview(user=user, variant=None, value=None, reason="ERROR", problem="The flag is not sound.")
-        found = flag.evaluate({"targetingKey": user}, self._services.store.now())
-        record, share = self._ramping(environment, key)
-        first = None if record is None else first_share(salt(record), user, WHOLE)
-        return Preview(
-            user=user, variant=found.variant, value=found.value, reason=found.reason.value,
-            first_in=None if first is None else percent(first), is_in=None if first is None else share >= first,
-            problem=found.error_message,
-        )  # fmt: skip
+    def locks(self, caller: Caller, environment: str | None) -> tuple[HeldLock, ...]:
+        """What keeps rollouts from widening, now or soon."""
+        return self._services.locks.find(
+            within=caller.environment, environment=caller.environment or environment, flag=None
+        )
 
-    def _ramping(self, environment: str, key: str) -> tuple[RolloutRecord | None, int]:
-        for record, share in self._services.live.ramping():
-            if (record.plan.environment, record.plan.flag) == (environment, key):
-                return record, share
-        return None, 0
+    def lists(self, environment: str, key: str) -> Lists:
+        """Who is on one arm of the flag by name, whatever the share."""
+        return self._services.cohorts.lists(environment, key)
+
+    def preview(self, environment: str, key: str, user: str) -> tuple[Placed, bool]:
+        """What the flag serves this user at this moment, and whether they are in by the canary's share."""
+        found = self._services.cohorts.preview(environment, key, (user,), None)
+        placed = found.users[0]
+        return placed, placed.start is not None and placed.start <= (found.share or 0)
 
     def _shares(self, environment: str) -> dict[str, tuple[RolloutRecord, int]]:
         return {

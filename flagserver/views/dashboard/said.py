@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from rampgate import figures
 from rampgate.evidence import Look, VerdictReason, VerdictWord
-from rampgate.machine.state import BUDGET_OF, Deadline, HeldBy, Phase, WidenedBy
+from rampgate.machine.state import BUDGET_OF, Deadline, HeldBy, Phase, WidenedBy, running
 from rampgate.plan import percent
 from rampgate.rollout import Rollout
 from rampgate.wording import THEN, ratio
@@ -160,7 +160,7 @@ def _paused(rollout: Rollout) -> Line:
 def _until(
     rollout: Rollout, name: Deadline, lead: str, text: str = "", *, left: bool = False, unless: str = ""
 ) -> Line:
-    due = rollout.state.deadlines.get(name)
+    due = running(rollout.state).get(name)
     if due is None:
         return Line(lead=lead, text=text)
     then = "it is left to the next run" if left else THEN[due.then]
@@ -177,7 +177,8 @@ def notices(rollout: Rollout, now: float) -> Iterator[Line]:
     """Locks, hands that are missing, policies that widened: what must not be overlooked."""
     state = rollout.state
     if state.lock is not None and state.lock.holds(now) and not state.phase.is_final:
-        text = f"by {state.lock.by}: {state.lock.reason}. Going back is still possible"
+        scope = f" ({state.lock.scope})" if state.lock.scope else ""
+        text = f"by {state.lock.by}{scope}: {state.lock.reason}. Going back is still possible"
         yield Line(lead="Locked", text=text, until=state.lock.until)
     if state.widened_by is WidenedBy.POLICY:
         yield Line(lead="Widened by the plan's policy", text="not by evidence and not by a person")
@@ -211,6 +212,7 @@ _NAMES: Mapping[Deadline, str] = {
 
 
 def deadlines(rollout: Rollout) -> Iterator[Line]:
-    """Every silence that has an end, the nearest first, and what then happens."""
-    for name, due in sorted(rollout.state.deadlines.items(), key=lambda item: item[1].at):
-        yield Line(lead=_NAMES[name], until=due.at, then=THEN[due.then])
+    """Every silence that has an end, the nearest first, and what then happens; a clock that a lock stops is no such."""
+    for name, due in sorted(running(rollout.state).items(), key=lambda item: item[1].at):
+        if name is not Deadline.LOCK:
+            yield Line(lead=_NAMES[name], until=due.at, then=THEN[due.then])

@@ -174,7 +174,11 @@ def test_a_flag_shows_who_gets_what_and_previews_a_user(inside: Inside, visitor:
     flags = text_of(visitor.get("/ui/flags"))
     assert "10 % green v2" in flags
     assert "90 % blue" in flags
+    lists = {"canary": {"users": ["vip"], "segments": []}, "stable": {"users": [], "segments": []}}
+    assert inside.call("PUT", "/v1/production/flags/shop/lists", lists).status_code == 200
     page = visitor.get("/ui/flags/production/shop")
+    assert "Listed first on the new version: 1 by key" in text_of(page)
+    assert "By a list" in text_of(visitor.send(page, "/ui/flags/production/shop", user="vip"))
     found = {}
     for user in ("ada", "grace", "edsger", "barbara", "donald", "tony", "alan", "john"):
         shown = text_of(visitor.send(page, "/ui/flags/production/shop", user=user))
@@ -190,8 +194,23 @@ def test_plain_flags_are_shown_with_their_rules_and_no_share(inside: Inside, vis
     inside.call("PUT", "/v1/production/flags/search", {"flag": flag})
     page = visitor.get("/ui/flags/production/search")
     assert "By its rules, else off" in text_of(page)
-    assert "off TARGETING_MATCH" in text_of(visitor.send(page, "/ui/flags/production/search", user="ada"))
+    assert "off No rollout moves users of this flag" in text_of(
+        visitor.send(page, "/ui/flags/production/search", user="ada")
+    )
     assert visitor.get("/ui/flags/production/nothing").status_code == 404
+
+
+def test_locks_are_shown_with_who_holds_them_and_stop_promotions_alone(inside: Inside, visitor: Visitor) -> None:
+    rollout = inside.create(new_rollout())
+    inside.to_step(rollout, 0)
+    until = inside.clock.now + 3600.0
+    lock = {"reason": "black <b>friday", "by": "grace", "environment": "production", "until": until}
+    assert inside.call("POST", "/v1/locks", lock).status_code == 201
+    page = text_of(visitor.get("/ui/"))
+    assert "held by grace: black <b>friday, until 09:00" in page
+    assert visitor.order(rollout.id, "promote").status_code == 409
+    assert inside.look(rollout).share == 0
+    assert visitor.order(rollout.id, "abort").status_code == 303
 
 
 def test_the_audit_log_is_filtered_and_links_to_rollouts(inside: Inside, visitor: Visitor) -> None:
