@@ -56,13 +56,13 @@ class Reading:
     def active(self, caller: Caller, environment: str | None) -> tuple[Ramp, ...]:
         """What ramps now; what waits for somebody comes first."""
         wanted = Wanted(environment=caller.environment or environment, active=True, limit=50)
-        found = [self._ramp(one) for one in self._services.rollouts.find(wanted)]
+        found = [self._ramp(one) for one in self._services.rollouts.find(wanted)[0]]
         return tuple(sorted(found, key=lambda one: one.phase is not Phase.WAITING))
 
     def left_over(self, caller: Caller, environment: str | None) -> tuple[Rollout, ...]:
         """Ended rollouts whose deployment still waits for hands."""
         wanted = Wanted(environment=caller.environment or environment, active=False, needs_hands=True, limit=10)
-        return self._services.rollouts.find(wanted)
+        return self._services.rollouts.find(wanted)[0]
 
     def one(self, caller: Caller, rollout_id: str) -> Ramp:
         """A rollout's page.
