@@ -12,6 +12,8 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
@@ -98,6 +100,21 @@ def _listeners(port: int, key: str, count: int, told: Connection) -> None:
         runner.run(_listen(port, key, count, told))
 
 
+@contextmanager
+def open_streams(port: int, key: str, count: int) -> Iterator[Connection]:
+    """This many streams, all open; the connection tells their process what to wait for."""
+    here, there = multiprocessing.Pipe()
+    listeners = multiprocessing.get_context("spawn").Process(target=_listeners, args=(port, key, count, there))
+    listeners.start()
+    try:
+        assert here.recv() == "open"
+        yield here
+        here.send(b"end")
+        listeners.join(10)
+    finally:
+        listeners.kill()
+
+
 def _lookups(port: int, key: str, told: Connection) -> None:
     """One connection that evaluates a flag, turn by turn, and times each answer."""
 
@@ -141,33 +158,28 @@ def measure(count: int) -> bool:
         operator, key = Operator(server), server.key("sdk")
         port = urlsplit(server.url).port or 80
         before = memory(server.process.pid)
-        here, there = multiprocessing.Pipe()
-        listeners = spawn.Process(target=_listeners, args=(port, key, count, there))
-        listeners.start()
         began = time.monotonic()
-        assert here.recv() == "open"
-        print(f"\n{count} streams, opened in {time.monotonic() - began:.1f} s; load {psutil.getloadavg()[0]:.1f}")
-        held = [verdict("memory of a stream", (memory(server.process.pid) - before) / count, STREAM_BOUND, "KiB")]
-        asking, asked = multiprocessing.Pipe()
-        lookups = spawn.Process(target=_lookups, args=(port, key, asked))
-        lasts, own = [], []
-        lookups.start()
-        for number in range(ROUNDS):
-            ramp = operator.ramp(f"shop-{number}", **PACE)
-            if number == 0:
-                assert asking.recv() == "ready"
-            time.sleep(SETTLED)
-            here.send(b"event: changed")
-            assert here.recv() == "listening"
-            began = time.monotonic()
-            operator.tell(ramp, "revert")
-            own.append(time.monotonic() - began)
-            lasts.append(at(here.recv(), 0.99) - began)
-        asking.send("end")
-        took = asking.recv()
-        here.send(b"end")
-        listeners.join(10)
-        lookups.join(10)
+        with open_streams(port, key, count) as here:
+            print(f"\n{count} streams, opened in {time.monotonic() - began:.1f} s; load {psutil.getloadavg()[0]:.1f}")
+            each = (memory(server.process.pid) - before) / count
+            held = [verdict("memory of a stream", each, STREAM_BOUND, "KiB")]
+            asking, asked = multiprocessing.Pipe()
+            lookups = spawn.Process(target=_lookups, args=(port, key, asked))
+            lookups.start()
+            assert asking.recv() == "ready"
+            lasts, own = [], []
+            for number in range(ROUNDS):
+                ramp = operator.ramp(f"shop-{number}", **PACE)
+                time.sleep(SETTLED)
+                here.send(b"event: changed")
+                assert here.recv() == "listening"
+                began = time.monotonic()
+                operator.tell(ramp, "revert")
+                own.append(time.monotonic() - began)
+                lasts.append(at(here.recv(), 0.99) - began)
+            asking.send("end")
+            took = asking.recv()
+            lookups.join(10)
     print(f"  the abort's own answer, median {sorted(own)[len(own) // 2] * 1000:.0f} ms")
     lasts.sort()
     print(f"  abort to 99 % of the streams: best {lasts[0] * 1000:.0f} ms, worst {lasts[-1] * 1000:.0f} ms")
