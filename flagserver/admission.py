@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 
 from flagserver.errors import ConflictError, InvalidError
 from flagserver.store.flags import FlagRecord, Kind
+from flagserver.store.queue import Place
 from flagserver.store.rollouts import RolloutRecord
-from rampgate.machine.state import NOT_RESUMABLE, Phase
+from rampgate.machine.events import CarriedOut, Event
+from rampgate.machine.state import NOT_RESUMABLE, ActionKind, Phase, State, Transition
 from rampgate.plan import FlagKind, Supersede, problems
 from rampgate.problem import Problem
 from rampgate.rollout import NewRollout, Slot, Slots
@@ -24,7 +26,7 @@ _COLOURS = ("blue", "green")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """What the store has: the flag, the rollout of this key, the newest of this version, the unfinished one, and
-    the finished ones that left something to do.
+    the finished ones that left something to do. ``ahead``: who waits for the flag and comes first.
     """
 
     flag: FlagRecord | None = None
@@ -32,6 +34,7 @@ class Found:
     of_version: RolloutRecord | None = None
     unfinished: RolloutRecord | None = None
     left_over: tuple[RolloutRecord, ...] = ()
+    ahead: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +126,8 @@ def _others(new: NewRollout, found: Found, but: RolloutRecord | None) -> tuple[R
     left_over = tuple(one for one in found.left_over if but is None or one.id != but.id)
     if unfinished is None:
         at_work = next((one for one in left_over if one.state.lease is not None), None)
+        if at_work is None and found.ahead and new.plan.supersede is not Supersede.REPLACE:
+            _wait_for(new, found.ahead[-1])
         if at_work is None or new.plan.supersede is Supersede.REPLACE:
             # What awaits hands is theirs who deploy into the slot next, under every policy.
             return left_over
@@ -138,6 +143,13 @@ def _others(new: NewRollout, found: Found, but: RolloutRecord | None) -> tuple[R
         text = f"{about} and retires the old version; ask again when it has ended."
         raise ConflictError(text, code="rollout_in_progress", about=unfinished.id)
     return (unfinished, *left_over)
+
+
+def _wait_for(new: NewRollout, before: Place) -> None:
+    text = f"{before.version} of {before.by} waits for {new.plan.flag} and comes first"
+    if new.plan.supersede is Supersede.REFUSE:
+        raise ConflictError(f"{text}, and the plan says `supersede: refuse`.", code="rollout_in_progress")
+    raise ConflictError(f"{text}; ask again.", code="queued_behind")
 
 
 def _slots(new: NewRollout, flag: FlagRecord | None) -> Slots:
@@ -165,6 +177,17 @@ def _slots(new: NewRollout, flag: FlagRecord | None) -> Slots:
     return Slots(stable=held, idle=replace(idle_slot, version=new.version))
 
 
+def slots_after(slots: Slots, record: RolloutRecord, event: Event, before: State, transition: Transition) -> Slots:
+    """A flag's slots after an event: traded once the old version retires, a slot emptied once it was taken away."""
+    if transition.state.retirement_begun and not before.retirement_begun and slots.stable.name == record.stable.name:
+        slots = Slots(stable=record.canary, idle=Slot(name=record.stable.name, version=record.stable.version))
+    if not isinstance(event, CarriedOut) or transition.refusal is not None:
+        return slots
+    kind = next((one.kind for one in before.actions if one.number == event.action), None)
+    gone = {ActionKind.UNDO: record.canary, ActionKind.RETIRE: record.stable}.get(kind) if kind else None
+    return replace(slots, idle=replace(slots.idle, version=None)) if slots.idle == gone else slots
+
+
 def _other_name(kind: FlagKind, stable: str) -> str:
     """The idle slot of a flag that is not known yet."""
     names = ("off", "on") if kind is FlagKind.RELEASE else _COLOURS
@@ -184,8 +207,18 @@ def _request_problems(new: NewRollout) -> Iterator[Problem]:
     for path, text, most in (("key", new.key, 300), ("version", new.version, 300), ("by", new.by, 300)):
         if not 0 < len(text) <= most or not text.isprintable():
             yield Problem(path, repr(text[:80]), f"1 to {most} printable characters")
-    said = (("sha", new.sha, 100), ("repository", new.repository, 300), ("run_url", new.run_url, 1000))
-    for path, optional, most in (*said, ("override", new.override, 1000), ("stable.version", new.stable.version, 300)):
+    said = (
+        ("sha", new.sha, 100),
+        ("repository", new.repository, 300),
+        ("run_url", new.run_url, 1000),
+        ("ref", new.ref, 300),
+    )
+    for path, optional, most in (
+        *said,
+        ("ref", new.ref, 300),
+        ("override", new.override, 1000),
+        ("stable.version", new.stable.version, 300),
+    ):
         if optional is not None and not (len(optional) <= most and optional.isprintable() and optional.strip()):
             yield Problem(path, repr(optional[:80]), f"1 to {most} printable characters")
     if new.pull_request is not None and not 0 < new.pull_request < 2**31:

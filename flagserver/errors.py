@@ -69,7 +69,7 @@ class NotFoundError(FlagServerError):
 
 
 class ConflictError(FlagServerError):
-    """Something there stands in the way; ``about`` is the id of the rollout that does."""
+    """Something there stands in the way: ``about`` is the rollout that does, ``place`` the caller's in the line."""
 
     status = 409
     code = "conflict"
@@ -77,10 +77,11 @@ class ConflictError(FlagServerError):
     def __init__(self, message: str, *, code: str | None = None, about: str | None = None) -> None:
         super().__init__(message, code=code)
         self.about = about
+        self.place: Mapping[str, Any] | None = None
 
     def document(self) -> Mapping[str, Any]:
-        document = super().document()
-        return {**document, "rollout": self.about} if self.about else document
+        more = {"rollout": self.about, "place": self.place}
+        return {**super().document(), **{name: value for name, value in more.items() if value}}
 
 
 class TooLargeError(FlagServerError):

@@ -5,13 +5,13 @@ One transaction each; what it did is in memory and on its way to clients before 
 
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import assert_never
 
 import structlog
 
-from flagserver import chronicle, freeze, hub
-from flagserver.admission import Found, Resume, Same, Start, admit
+from flagserver import chronicle, freeze, hub, line
+from flagserver.admission import Found, Resume, Same, Start, admit, slots_after
 from flagserver.errors import ConflictError, NotAllowedError, NotFoundError, StoreGoneError
 from flagserver.live import Live
 from flagserver.store import Store, Tx, flags, locks, rollouts
@@ -31,8 +31,8 @@ from rampgate.machine.events import (
     Told,
     Unlocked,
 )
-from rampgate.machine.state import REFUSE_VERSION, ActionKind, State, Transition
-from rampgate.rollout import Answer, Entry, NewRollout, Posted, Rollout, Slot, Slots
+from rampgate.machine.state import REFUSE_VERSION, State, Transition
+from rampgate.rollout import Answer, Entry, NewRollout, Posted, Rollout
 
 CLOCK = "clock"
 """The actor of passed deadlines."""
@@ -81,6 +81,8 @@ class Rollouts:
             except ConflictError as error:
                 # Deadlines that were due stay applied, although the request is refused.
                 refusal = error
+                if error.code == "queued_behind":
+                    error.place = asdict(line.join(tx, new))
         self._committed(touched)
         if refusal is not None:
             raise refusal
@@ -237,8 +239,11 @@ class Rollouts:
             of_version=rollouts.last_of_version(tx, environment, key, new.version),
             unfinished=next(iter(rollouts.unfinished(tx, environment, key)), None),
             left_over=rollouts.left_over(tx, environment, key),
+            ahead=line.ahead(tx, new),
         )
-        match admit(new, found):
+        admitted = admit(new, found)
+        line.leave(tx, new)
+        match admitted:
             case Same(record=record):
                 return record, False
             case Resume() as resume:
@@ -368,17 +373,6 @@ class Rollouts:
         for rollout_id in touched:
             self._hub.tell(hub.rollout(rollout_id))
         self._hub.tell(hub.DEADLINES)
-
-
-def slots_after(slots: Slots, record: RolloutRecord, event: Event, before: State, transition: Transition) -> Slots:
-    """A flag's slots after an event: traded once the old version retires, a slot emptied once it was taken away."""
-    if transition.state.retirement_begun and not before.retirement_begun and slots.stable.name == record.stable.name:
-        slots = Slots(stable=record.canary, idle=Slot(name=record.stable.name, version=record.stable.version))
-    if not isinstance(event, CarriedOut) or transition.refusal is not None:
-        return slots
-    kind = next((one.kind for one in before.actions if one.number == event.action), None)
-    gone = {ActionKind.UNDO: record.canary, ActionKind.RETIRE: record.stable}.get(kind) if kind else None
-    return replace(slots, idle=replace(slots.idle, version=None)) if slots.idle == gone else slots
 
 
 def _is_same(first: Event, again: Event) -> bool:

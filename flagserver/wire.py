@@ -17,7 +17,18 @@ from rampgate.machine.events import Event
 from rampgate.machine.state import Action, Because, Refusal, State
 from rampgate.plan import RolloutPlan
 from rampgate.problem import Problem
-from rampgate.rollout import Answer, Entry, Minute, NewRollout, Posted, RecordedLook, RefusedVersion, Rollout, Telemetry
+from rampgate.rollout import (
+    Answer,
+    Entry,
+    Minute,
+    NewRollout,
+    Posted,
+    RecordedLook,
+    RefusedVersion,
+    Rollout,
+    Telemetry,
+    Waiting,
+)
 
 T = TypeVar("T")
 
@@ -70,6 +81,14 @@ class RefusedVersions:
     refused: tuple[RefusedVersion, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """Who waits."""
+
+    waiting: tuple[Waiting, ...]
+
+
+QUEUE: TypeAdapter[Queue] = TypeAdapter(Queue)
 LOOKS: TypeAdapter[Looks] = TypeAdapter(Looks)
 REFUSED_VERSIONS: TypeAdapter[RefusedVersions] = TypeAdapter(RefusedVersions)
 MINUTES: TypeAdapter[Minutes] = TypeAdapter(Minutes)

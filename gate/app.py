@@ -145,6 +145,7 @@ def run_rollout(step: Step, activity: RunRollout) -> Exit:
         repository=runner.repository,
         pull_request=activity.pull_request or _pull_request_of(step, activity.sha),
         run_url=runner.run_url,
+        ref=runner.ref or None,
     )
     begun: list[Rollout] = []
 

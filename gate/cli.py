@@ -173,6 +173,7 @@ def _gate(found: config.Config, file: Path) -> Iterator[Gate]:
             hands=hands(found, around, server),
             clock=RealClock(),
             report=telling,
+            waits=telling.waits,
             holder=f"{_here()} {os.getpid()}",
             say=click.echo,
         )

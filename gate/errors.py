@@ -150,21 +150,25 @@ class FlagServerRefusedError(RampgateError):
         code: the server's own word for it, such as ``version_refused``.
         message: the server's sentence.
         problems: what is wrong with what was sent, where the server says so.
+        position: the place in the line of those who wait, from 1, where the server gave one.
     """
 
     reason = ErrorReason.FLAG_SERVER_REFUSED
 
-    def __init__(self, *, code: str, message: str, problems: tuple[Problem, ...] = ()) -> None:
+    def __init__(
+        self, *, code: str, message: str, problems: tuple[Problem, ...] = (), position: int | None = None
+    ) -> None:
         super().__init__(message, do=_WHAT_TO_DO.get(code, ""))
         self.code = code
         self.problems = problems
+        self.position = position
         self.exit = Exit.NOT_RELEASED if code in _NOT_RELEASED else Exit.MISUSE
 
     def __str__(self) -> str:
         return "\n".join([super().__str__(), *(f"  {problem}" for problem in self.problems)])
 
 
-_NOT_RELEASED = frozenset({"version_refused", "rollout_in_progress", "slots_changed"})
+_NOT_RELEASED = frozenset({"version_refused", "rollout_in_progress", "slots_changed", "replaced_in_queue"})
 _OPERATOR_KEY = "Give `flag-server-key` (RAMPGATE_KEY) a key from `flagserver keys create --role operator`."
 _TRUST = "Change the workflow, or the trust policy on the flag server: docs/trust.md."
 _WHAT_TO_DO = {

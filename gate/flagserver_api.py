@@ -21,7 +21,18 @@ from rampgate.locks import HeldLock, NewLock
 from rampgate.machine.events import Event
 from rampgate.plan import seconds as duration
 from rampgate.problem import Problem
-from rampgate.rollout import Answer, Entry, Minute, NewRollout, Posted, RefusedVersion, Rollout, Slots, Telemetry
+from rampgate.rollout import (
+    Answer,
+    Entry,
+    Minute,
+    NewRollout,
+    Posted,
+    RefusedVersion,
+    Rollout,
+    Slots,
+    Telemetry,
+    Waiting,
+)
 
 T = TypeVar("T")
 
@@ -37,6 +48,7 @@ _NEW_LOCK: TypeAdapter[NewLock] = TypeAdapter(NewLock)
 _LOCK: TypeAdapter[HeldLock] = TypeAdapter(HeldLock)
 _LOCKS: TypeAdapter[tuple[HeldLock, ...]] = TypeAdapter(tuple[HeldLock, ...])
 _REFUSED: TypeAdapter[tuple[RefusedVersion, ...]] = TypeAdapter(tuple[RefusedVersion, ...])
+_WAITING: TypeAdapter[tuple[Waiting, ...]] = TypeAdapter(tuple[Waiting, ...])
 _MINUTES: TypeAdapter[tuple[Minute, ...]] = TypeAdapter(tuple[Minute, ...])
 _MOMENT: TypeAdapter[float | None] = TypeAdapter(float | None)
 _TEXT: TypeAdapter[str] = TypeAdapter(str)
@@ -164,6 +176,15 @@ class FlagServer:
         """Let a refused version be tried again: the next request for it starts a rollout."""
         query = {"version": version, "by": by, "reason": reason}
         self._call("DELETE", f"{_flag(environment, flag)}/refused", query=query)
+
+    def queue(self, environment: str, flag: str) -> tuple[Waiting, ...]:
+        """Who waits for the flag, in the order in which they will come."""
+        body = self._call("GET", "/v1/queue", query={"environment": environment, "flag": flag})
+        return _read(_WAITING, body.get("waiting"))
+
+    def leave_queue(self, environment: str, flag: str, key: str) -> None:
+        """Give up the place in the line that the request under this key has."""
+        self._call("DELETE", "/v1/queue", query={"environment": environment, "flag": flag, "key": key})
 
     def minutes(self, environment: str, flag: str, *, since: float, until: float | None = None) -> tuple[Minute, ...]:
         """What apps counted of a flag by whole minute and variant, oldest first; moments are the server's seconds."""
@@ -293,7 +314,12 @@ def _body(url: str, status: int, text: bytes) -> dict[str, Any]:
     code, message = str(body.get("error", f"http_{status}")), str(body.get("message", "no message"))
     if status >= 500 or status == 429:
         raise FlagServerUnreachableError(f"{url} answered {status}: {message}")
-    raise FlagServerRefusedError(code=code, message=message, problems=_problems(body.get("problems")))
+    place = body.get("place")
+    position = place.get("position") if isinstance(place, dict) else None
+    raise FlagServerRefusedError(
+        code=code, message=message, problems=_problems(body.get("problems")),
+        position=position if isinstance(position, int) else None,
+    )  # fmt: skip
 
 
 _JSON: TypeAdapter[dict[str, Any]] = TypeAdapter(Annotated[dict[str, Any], Field()])

@@ -1,16 +1,17 @@
 """One release, from asking for a rollout to its end. A later run of the same release takes the same rollout up."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from gate.config import Config
 from gate.deploy import DeployAction, Done, NotUp, Work
 from gate.drive import Clock, Driver, Report, World
-from gate.errors import FlagServerRefusedError, MisuseError, StableNotUpError
+from gate.errors import FlagServerRefusedError, MisuseError, RampgateError, StableNotUpError
 from gate.flagserver_api import FlagServer
 from gate.world import Hands
 from rampgate.machine.state import NOT_RESUMABLE, Deadline, Phase
-from rampgate.plan import FlagKind, Supersede
+from rampgate.plan import FlagKind, RolloutPlan, Supersede
 from rampgate.rollout import NewRollout, Rollout, Slot
 
 
@@ -26,6 +27,7 @@ class Release:
     pull_request: int | None = None
     run_url: str | None = None
     override: str | None = None
+    ref: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,7 @@ class Gate:
     holder: str
     replaces: Callable[[str], bool] = lambda _: False
     say: Callable[[str], None] = print
+    waits: Callable[[int | None, str, str], None] = lambda *_: None
 
     def world(self) -> World:
         return World(
@@ -120,28 +123,55 @@ def is_left_alone(server: FlagServer, rollout_id: str, clock: Clock) -> bool:
 
 
 def ask(gate: Gate, config: Config, wanted: Release) -> Rollout:
-    """Ask the server for the rollout, waiting where the plan says so.
+    """Ask the server for the rollout, waiting in its line where the plan says so.
+
+    Whatever ends the waiting, a cancelled job too, gives the place in the line up.
 
     Raises:
         FlagServerRefusedError: it will not start, and no waiting helps.
         FlagServerUnreachableError: the server cannot be reached.
     """
-    plan, said = config.plan, ""
+    plan = config.plan
+    line = _Line()
     until = gate.clock.monotonic() + plan.retire + plan.scale_down_delay
-    while True:
-        new = _new(gate, config, wanted)
-        try:
-            return gate.server.create(new)
-        except FlagServerRefusedError as error:
-            queued = error.code == "queued_behind"
-            waits = queued or (error.code == "rollout_in_progress" and plan.supersede is not Supersede.REFUSE)
-            moved = error.code == "slots_changed"
-            if not (waits or moved) or (not queued and gate.clock.monotonic() > until):
-                raise
-            if error.what != said:
-                gate.say(f"Waiting: {error.what}")
-                said = error.what
-            gate.clock.sleep(min(5.0, plan.poll))
+    try:
+        while True:
+            try:
+                return gate.server.create(_new(gate, config, wanted))
+            except FlagServerRefusedError as error:
+                line.joined = line.joined or error.code == "queued_behind"
+                if not _helps_to_wait(error, plan, gate.clock.monotonic() > until):
+                    raise
+                line.say(gate, wanted, plan, error)
+                gate.clock.sleep(min(5.0, plan.poll))
+    except BaseException:
+        if line.joined:
+            with suppress(RampgateError):
+                gate.server.leave_queue(plan.environment, plan.flag, wanted.key)
+        raise
+
+
+@dataclass(slots=True)
+class _Line:
+    """What was said of the waiting, and whether there is a place to give up."""
+
+    said: str = ""
+    joined: bool = False
+
+    def say(self, gate: Gate, wanted: Release, plan: RolloutPlan, error: FlagServerRefusedError) -> None:
+        place = "" if error.position is None else f" Place in the queue: {error.position}."
+        text = f"{error.what}{place}"
+        if text != self.said:
+            gate.say(f"Waiting: {text}")
+            gate.waits(wanted.pull_request, plan.environment, f"**{wanted.version}** waits: {text}")
+        self.said = text
+
+
+def _helps_to_wait(error: FlagServerRefusedError, plan: RolloutPlan, late: bool) -> bool:
+    if error.code == "queued_behind":
+        return True
+    undone = error.code == "rollout_in_progress" and plan.supersede is not Supersede.REFUSE
+    return (undone or error.code == "slots_changed") and not late
 
 
 def _new(gate: Gate, config: Config, wanted: Release) -> NewRollout:
@@ -162,6 +192,7 @@ def _new(gate: Gate, config: Config, wanted: Release) -> NewRollout:
         run_url=wanted.run_url,
         config=config.document,
         override=wanted.override,
+        ref=wanted.ref,
     )
 
 

@@ -95,6 +95,7 @@ class Step:
             hands=hands(config, around, self.server),
             clock=RealClock(),
             report=telling,
+            waits=telling.waits,
             holder=self.holder,
             replaces=self._is_earlier_attempt,
             say=say,

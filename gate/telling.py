@@ -43,7 +43,7 @@ class Telling:
         self._looks = 0
         self._edited_at = 0.0
         self._annotated = 0
-        self._news: tuple[Rollout, tuple[Look, ...]] | None = None
+        self._news: tuple[Rollout, tuple[Look, ...]] | tuple[int, str, str] | None = None
         self._wake = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._write, name="rampgate-telling", daemon=True)
@@ -63,6 +63,14 @@ class Telling:
                 self._news = (rollout, looks)
                 self._wake.notify()
 
+    def waits(self, pull_request: int | None, environment: str, text: str) -> None:
+        """Tell the pull request what a release waits for that has not begun; never raises, never waits."""
+        if pull_request is None:
+            return
+        with self._wake:
+            self._news = (pull_request, environment, text)
+            self._wake.notify()
+
     def close(self, timeout: float = 20.0) -> None:
         """Wait until GitHub has the newest state, or for ``timeout`` seconds."""
         with self._wake:
@@ -80,7 +88,10 @@ class Telling:
                 return
             try:
                 github = github or self._audience.github()
-                self._tell(github, *news)
+                if isinstance(news[0], Rollout):
+                    self._tell(github, *news)
+                else:
+                    github.tell(*news)
             except RampgateError as error:
                 self._audience.say(f"The pull request is told later: {error}")
             except Exception as error:

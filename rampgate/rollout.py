@@ -44,7 +44,8 @@ class NewRollout:
     and a finished one that may be resumed is resumed. ``stable`` is the stable slot as the gate found it, and
     ``baseline`` whether the gate found it up; a slot that has traded places meanwhile refuses the request.
     ``config`` is the gate's own configuration, kept for a follower; ``override`` is the reason for trying a
-    version again that regressed or was aborted.
+    version again that regressed or was aborted. ``ref`` is the branch: a newer commit of it takes an older one's
+    place in the queue.
     """
 
     __pydantic_config__ = STRICT
@@ -61,6 +62,7 @@ class NewRollout:
     run_url: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     override: str | None = None
+    ref: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,3 +207,25 @@ class RefusedVersion:
     text: str
     at: float
     sha: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Who waits for a flag: the ``position`` among those who do, from 1, ``since`` when, and ``until`` when the place
+    is kept if nobody asks again; moments are seconds since the epoch.
+    """
+
+    __pydantic_config__ = STRICT
+
+    environment: str
+    flag: str
+    key: str
+    position: int
+    version: str
+    by: str
+    since: float
+    until: float
+    repository: str | None = None
+    pull_request: int | None = None
+    ref: str | None = None
+    run_url: str | None = None

@@ -322,3 +322,21 @@ locks = Table(
     Column("created_at", Float(53), nullable=False),
 )
 """Those that hold or will; ended ones are cleared away, and the audit log has them all."""
+
+queue = Table(
+    "queue",
+    metadata,
+    Column("environment", String(100), primary_key=True),
+    Column("flag", String(200), primary_key=True),
+    Column("key", String(300), primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("repository", String(300)),
+    Column("pull_request", Integer),
+    Column("ref", String(300)),
+    Column("run_url", Text),
+    Column("since", Float(53), nullable=False),
+    Column("asked_at", Float(53), nullable=False),
+    Column("replaced_by", Text),
+)
+"""Who waits for a flag. A place lapses when its gate no longer asks."""

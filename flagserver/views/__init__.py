@@ -13,6 +13,7 @@ from flagserver.views import (
     looks,
     ofrep,
     openapi,
+    queue,
     refusals,
     rollouts,
     session,
@@ -37,6 +38,7 @@ _OTHERS: tuple[Route, ...] = (
     *trust.ROUTES,
     *audit.ROUTES,
     *locks.ROUTES,
+    *queue.ROUTES,
     *looks.ROUTES,
     *refusals.ROUTES,
 )

@@ -19,6 +19,7 @@ _ERROR: Mapping[str, Any] = {
         "error": {"type": "string"},
         "message": {"type": "string"},
         "rollout": {"type": "string", "description": "The rollout that stands in the way"},
+        "place": {"type": "object", "description": "The place in the line of who waits"},
         "problems": {
             "type": "array",
             "items": {
