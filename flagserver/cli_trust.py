@@ -7,6 +7,7 @@ import click
 
 from flagserver.auth import Role
 from flagserver.auth.policies import EVENTS, POLICY, Policy
+from flagserver.auth.sessions import grant_of
 from flagserver.terminal import person, services
 
 Command = Callable[..., None]
@@ -61,3 +62,24 @@ def remove(policy_id: str) -> None:
     """Trust the jobs of this POLICY no longer; their sessions end."""
     services().trust.remove(policy_id, by=person())
     click.echo(f"{policy_id} is removed, and its sessions are over.")
+
+
+@trust.command("sessions")
+def list_sessions() -> None:
+    """List the sessions of jobs that are good now, newest first."""
+    there = services()
+    now = there.store.now()
+    for one in there.sessions.every():
+        if one.is_good(now):
+            grant = grant_of(one)
+            click.echo(
+                f"{one.selector}  {one.policy}  {one.environment}  {grant.rollout or 'no rollout yet'}  {grant.job}"
+            )
+
+
+@trust.command("end")
+@click.argument("selector")
+def end_session(selector: str) -> None:
+    """End the session with this SELECTOR."""
+    services().sessions.revoke(selector, by=person())
+    click.echo(f"The session {selector} is over.")

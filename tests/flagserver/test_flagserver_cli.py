@@ -64,6 +64,8 @@ def test_a_repository_is_trusted_and_then_no_longer() -> None:
     wrong = run("trust", "add", *ids, "--flag", "shop", "--workflow", "release.yml").exception
     assert isinstance(wrong, FlagServerError)
     assert [one.path for one in wrong.problems] == ["workflows.0"]
+    assert run("trust", "sessions").stdout == ""
+    assert isinstance(run("trust", "end", "0123456789ab").exception, FlagServerError)
     assert run("trust", "remove", policy).exit_code == 0
     assert run("trust", "list").stdout == ""
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 
 from flagserver.auth import Role
 from flagserver.auth.sessions import AFTER_LEASE, AT_MOST, RENEW_EVERY, UNBOUND
+from flagserver.cli import cli
 from flagserver.services import assemble
 from flagserver.settings import Settings
 from rampgate.evidence import Look, Verdict, VerdictReason, VerdictWord
@@ -289,6 +291,22 @@ def test_what_one_replica_has_not_heard_yet_is_refused_by_the_database(there: Tr
         tx.run(sa.text(f"UPDATE sessions SET revoked_at = {there.clock.now}"))
     status, refused = there.tells(session, rollout, ABORT)
     assert (status, refused["error"]) == (401, "session_over")
+
+
+def test_the_sessions_are_listed_and_ended_on_the_box(
+    there: Trusting, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLAGSERVER_DATABASE_URL", sqlite_url)
+    monkeypatch.setenv("FLAGSERVER_LOG_LEVEL", "error")
+    monkeypatch.setattr("flagserver.store.engine.Store.now", lambda _: there.clock.now)
+    session = there.session()
+    listed = CliRunner().invoke(cli, ["trust", "sessions"]).stdout
+    assert listed.split()[:4] == [session[SELECTOR], there.policy, "production", "no"]
+    assert session not in listed
+    assert CliRunner().invoke(cli, ["trust", "end", session[SELECTOR]]).exit_code == 0
+    there.services.keyring.refresh()
+    assert there.reads(session, "/v1/rollouts") == 401
+    assert CliRunner().invoke(cli, ["trust", "sessions"]).stdout == ""
 
 
 def test_a_job_ends_its_own_session(there: Trusting) -> None:

@@ -7,17 +7,19 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from jwt.algorithms import HMACAlgorithm
+from jwt.algorithms import HMACAlgorithm, RSAAlgorithm
 
 from flagserver.auth import Issuer, Role
-from flagserver.auth.issuer import ASK_EVERY, KEPT_AT_MOST, KEPT_FOR, fetch_page, read_keys
+from flagserver.auth.issuer import ASK_EVERY, KEPT_AT_MOST, KEPT_FOR, LARGEST, fetch_page, read_keys
 from flagserver.auth.tokens import LEEWAY, LONGEST_TOKEN
 from flagserver.errors import IssuerGoneError, SettingsError, StoreGoneError
 from flagserver.settings import origin_of, read_settings
 from tests.fakes.oidc import FakeIssuer, rsa_key
 from tests.flagserver.inside import Clock
 from tests.flagserver.trusting import ORIGIN, POLICY, Trusting
+from tests.gate.metrics.scripted import Reply, scripted
 
 
 @pytest.fixture(scope="module")
@@ -309,6 +311,26 @@ def test_a_page_without_keys_for_signatures_is_none(page: bytes) -> None:
 def test_a_page_that_is_not_there_is_an_error_of_reading(own: FakeIssuer) -> None:
     with pytest.raises(OSError, match="404"):
         fetch_page(f"{own.url}/nothing")
+
+
+def test_keys_are_read_from_the_issuers_own_page_alone(own: FakeIssuer) -> None:
+    with scripted() as server:
+        server.script = lambda _: Reply(status=302, headers={"Location": f"{own.url}/.well-known/jwks"})
+        with pytest.raises(OSError, match="a redirect, which is not followed"):
+            fetch_page(f"{server.url}/.well-known/jwks")
+        server.script = lambda _: Reply(body=b" " * (LARGEST + 1))
+        with pytest.raises(OSError, match=f"larger than {LARGEST} bytes"):
+            fetch_page(server.url)
+        with pytest.raises(IssuerGoneError):
+            Issuer(server.url).key("key-1")
+    assert own.asked == []
+
+
+def test_a_key_that_is_too_short_to_trust_is_none() -> None:
+    short = rsa.generate_private_key(public_exponent=65_537, key_size=1024).public_key()
+    jwk = {**RSAAlgorithm.to_jwk(short, as_dict=True), "kid": "short"}
+    with pytest.raises(ValueError, match="no RSA key"):
+        read_keys(json.dumps({"keys": [jwk]}).encode())
 
 
 def test_without_the_issuer_or_the_store_nobody_is_admitted(
