@@ -14,8 +14,7 @@ from uuid import uuid4
 
 import click
 
-from gate import config
-from gate.cli_evidence import COMMANDS
+from gate import cli_cohorts, cli_evidence, config
 from gate.cli_preflight import asked
 from gate.config.schema import schema
 from gate.errors import Exit, RampgateError
@@ -43,7 +42,7 @@ def main() -> None:
     """Releases that undo themselves: the gate, from the command line."""
 
 
-for _command in COMMANDS:
+for _command in (*cli_cohorts.COMMANDS, *cli_evidence.COMMANDS):
     main.add_command(_command)
 
 
