@@ -17,12 +17,13 @@ from functools import partial
 from gate.judge import Situation, begin, judge
 from gate.judge.forecast import TrafficSeen, detection_time, exclusion_time
 from gate.judge.simulate import binomial, poisson
-from rampgate.criteria import JudgeSettings, MetricKind, MetricSettings
+from rampgate.criteria import Better, JudgeSettings, MetricKind, MetricSettings
 from rampgate.evidence import Counters, Histogram, Measured, Moments, Reading, VerdictWord
 from rampgate.plan import WHOLE, RolloutPlan, Step
 
 SHARES, POLLS, LENGTH = (10_000, 50_000, 95_000), 20, 60.0
 BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0)
+ORDERS = MetricSettings(name="orders", kind=MetricKind.COUNT, better=Better.HIGHER, margin=1.1)
 LATENCY = MetricSettings(name="latency", kind=MetricKind.LATENCY)
 SIZE = MetricSettings(name="size", kind=MetricKind.MEAN, margin=1.05)
 
@@ -78,6 +79,7 @@ class Counted:
     def __init__(self) -> None:
         self.plain = [[0, 0, 0], [0, 0, 0]]
         self.spread = [[0] * (len(BOUNDS) + 1) for _ in range(2)]
+        self.events = [0, 0]
         self.sums = [[0, 0.0, 0.0], [0, 0.0, 0.0]]
 
     def poll(self, rng: random.Random, case: Case, share: int, number: int) -> None:
@@ -96,6 +98,8 @@ class Counted:
                 counts = spread(rng, requests, middle, sigma, added)
                 for place, value in enumerate((*counts, requests)):
                     self.spread[arm][place] += value
+            if ORDERS.name in names:
+                self.events[arm] += poisson(rng, 3.0 * requests * (case.larger if canary else 1.0))
             if SIZE.name in names:
                 values = [math.exp(rng.gauss(0.0, 1.0)) for _ in range(min(requests, 1000))]
                 scale = wave * (case.larger if canary else 1.0)
@@ -117,7 +121,8 @@ class Counted:
                     count, total_of, squares = self.sums[arm]
                     raw.append(Moments(count=int(count), sum=total_of, squares=squares))
                 else:
-                    raw.append(Counters(requests=self.plain[0 if arm == 0 else 1][0], errors=0))
+                    events = self.events[arm] if metric.kind is MetricKind.COUNT else 0
+                    raw.append(Counters(requests=self.plain[arm][0], errors=events))
             metrics[metric.name] = Measured(stable=raw[0], canary=raw[1])
         return Reading(at=now, stable=arms[0], canary=arms[1], metrics=metrics)
 
@@ -140,7 +145,7 @@ def run(case: Case, seed: int) -> tuple[float, str] | None:
 
 
 _STORMS, _LARGE = (0.01, 100), (0.001, 1000)
-_L, _S = (LATENCY,), (SIZE,)
+_L, _S, _O = (LATENCY,), (SIZE,), (ORDERS,)
 CASES: Mapping[str, Mapping[str, Case]] = {
     "Affected users": {
         "healthy, independent": Case(users=True),
@@ -163,6 +168,12 @@ CASES: Mapping[str, Mapping[str, Case]] = {
         "0.2 % take a second more": Case(metrics=_L, added=0.002),
         "errors ×2, latency healthy": Case(metrics=_L, ratio=2),
     },
+    "Events of which more is better (three a request, margin 10 %)": {
+        "healthy": Case(metrics=_O),
+        "10 % fewer (at the margin)": Case(metrics=_O, larger=1 / 1.1),
+        "25 % fewer": Case(metrics=_O, larger=0.75),
+        "a quarter more": Case(metrics=_O, larger=1.25),
+    },
     "Means (lognormal, sigma 1, margin 5 %)": {
         "healthy": Case(metrics=_S, per_second=50),
         "healthy, both drift by 30 %": Case(metrics=_S, per_second=50, drift=0.3),
@@ -173,14 +184,16 @@ CASES: Mapping[str, Mapping[str, Case]] = {
 }
 
 
-def tables(pool: ProcessPoolExecutor, rollouts: int) -> None:
+def tables(pool: ProcessPoolExecutor, usual: int, healthy_users: int) -> None:
     for title, cases in CASES.items():
-        print(f"\n### {title}, of {rollouts}\n\n| condition | reverted | mean s | median s |\n|---|---|---|---|")
+        print(f"\n### {title}\n\n| condition | of | reverted | mean s | median s |\n|---|---|---|---|---|")
         for label, case in cases.items():
-            found = list(pool.map(partial(run, case), range(rollouts), chunksize=max(1, rollouts // 16)))
+            # Three thousand without one reverted are below 0.1 % at 95 %.
+            rollouts = healthy_users if case.users and case.ratio == 1.0 else usual
+            found = list(pool.map(partial(run, case), range(rollouts), chunksize=max(1, rollouts // 64)))
             times = [one[0] for one in found if one is not None]
             shown = f"{statistics.mean(times):.0f} | {statistics.median(times):.0f}" if times else "– | –"
-            print(f"| {label} | {len(times) / rollouts:.3f} | {shown} |", flush=True)
+            print(f"| {label} | {rollouts} | {len(times) / rollouts:.4f} | {shown} |", flush=True)
 
 
 def until(word: VerdictWord, share: int, ratio: float, exclude: float, seed: int) -> float:
@@ -233,15 +246,21 @@ def speed() -> None:
     start = time.process_time()
     for reading in readings:
         state, _ = judge(state, situation, reading)
-    print(f"\n### Speed\n\nOne look of ten metrics: {1e3 * (time.process_time() - start) / 500:.2f} ms of CPU.")
+    each = 1e3 * (time.process_time() - start) / 500
+    word = "held" if each < 5.0 else "MISSED"
+    print(f"\n### Speed\n\nOne of 500 looks of ten metrics: {each:.2f} ms of CPU; 5 ms allowed, {word}.")
+    if each >= 5.0:
+        raise SystemExit(1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rollouts", type=int, default=200, help="rollouts a row")
-    rollouts = parser.parse_args().rollouts
+    parser.add_argument("--rollouts", type=int, default=80, help="rollouts a row")
+    parser.add_argument("--healthy-users", type=int, default=3200, help="rollouts of each healthy row of users")
+    given = parser.parse_args()
+    rollouts = given.rollouts
     with ProcessPoolExecutor() as pool:
-        tables(pool, rollouts)
+        tables(pool, rollouts, given.healthy_users)
         forecasts(pool, rollouts)
     speed()
 

@@ -50,7 +50,9 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validate:
-    """Look at the configuration and say what is wrong with it."""
+    """Look at the configuration and say what is wrong with it; on a pull request, if the event is one's."""
+
+    pull_request: int | None = None
 
 
 class NoticeReason(StrEnum):
@@ -110,7 +112,7 @@ def choose(runner: Runner, inputs: Inputs, event: Event) -> Activity:
         case Mode.SWEEP:
             return Sweep()
         case Mode.VALIDATE:
-            return Validate()
+            return Validate(pull_request=_number_of(event))
         case Mode.AUTO:
             raise EventError(
                 f"The event {runner.event_name} does not say what to do.",
@@ -156,6 +158,13 @@ def _run(runner: Runner, inputs: Inputs, event: Event) -> RunRollout | Notice:
     if version is None or version == runner.sha:
         version = sha
     return RunRollout(version=version, sha=sha, pull_request=pull_request)
+
+
+def _number_of(event: Event) -> int | None:
+    """The pull request that the event is about, if it is about one."""
+    found = event.get("pull_request")
+    number = found.get("number") if isinstance(found, dict) else None
+    return number if isinstance(number, int) and not isinstance(number, bool) else None
 
 
 def _is_foreign(head: Mapping[str, Any], event: Event) -> bool:

@@ -12,14 +12,13 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn, assert_never
 
-from gate import preflight
 from gate.activity import Notice, ObeyComment, RunRollout, Sweep, Validate, choose, event_of
+from gate.before import looked_ahead, tell_pull_request, validated
 from gate.commands.answer import Reply, obey, puzzled
 from gate.commands.parse import NotACommand, NotUnderstood, parse
 from gate.commands.permissions import Comment
 from gate.errors import EventError, Exit, RampgateError
 from gate.inputs import OnCancel, Runner
-from gate.metrics import Means
 from gate.release import Gate, Release, fitting, is_left_alone, release
 from gate.report import page, result
 from gate.report.result import Decision
@@ -107,7 +106,7 @@ def run(step: Step) -> Exit:
         case Sweep():
             return sweep(step)
         case Validate():
-            return validate(step)
+            return validate(step, activity)
         case Notice():
             say(annotation(Level.NOTICE, activity.text, title="Rampgate"))
             _hand_on(step, result.outputs_without(Decision.NOTHING, activity.reason, activity.text))
@@ -116,18 +115,13 @@ def run(step: Step) -> Exit:
             assert_never(activity)
 
 
-def validate(step: Step) -> Exit:
-    """Look at the configuration, and where the flag server is given, at what the sources answer."""
+def validate(step: Step, activity: Validate) -> Exit:
+    """Look at the configuration, and where the flag server is given, at what the sources answer and what is seen."""
     config = step.config()
-    if step.inputs.flag_server_url is not None and step.inputs.flag_server_key:
-        try:
-            slots = step.server.slots(config.plan.environment, config.plan.flag)
-        except RampgateError as error:
-            say(annotation(Level.WARNING, f"The sources were not asked: {error}", title="Rampgate"))
-        else:
-            means = Means(telemetry=step.server, environ=step.environ, folder=step.runner.workspace)
-            for remark in preflight.checked(config, str(step.inputs.config), means, slots):
-                say(annotation(Level.WARNING, remark, title="Rampgate"))
+    asked = step.server if step.inputs.flag_server_url is not None and step.inputs.flag_server_key else None
+    found = validated(config, str(step.inputs.config), asked, step.means, say)
+    if activity.pull_request is not None and found.lines:
+        tell_pull_request(step.github(), activity.pull_request, config, found, say)
     say(annotation(Level.NOTICE, f"{step.inputs.config} is in order.", title="Rampgate"))
     return Exit.DONE
 
@@ -135,7 +129,8 @@ def validate(step: Step) -> Exit:
 def run_rollout(step: Step, activity: RunRollout) -> Exit:
     """Release a version: from dark to promoted, or back."""
     config, runner = step.config(), step.runner
-    telling = step.telling()
+    found = looked_ahead(config, str(step.inputs.config), step.server, step.means(), say)
+    telling = step.telling(found.brief)
     gate = step.gate(config, telling)
     wanted = Release(
         key=f"{runner.repository}:{runner.run_id}:{activity.sha}",

@@ -15,18 +15,20 @@ from uuid import uuid4
 import click
 
 from gate import cli_cohorts, cli_evidence, config
+from gate.before import looked_ahead
 from gate.cli_preflight import asked
 from gate.config.schema import schema
 from gate.errors import Exit, RampgateError
 from gate.github.no_github import NoGitHub
 from gate.inputs import INPUTS
+from gate.metrics import Means
 from gate.release import Gate, Release, fitting, release
 from gate.report import replies
 from gate.report.page import headline
 from gate.report.result import decision_of, exit_of
 from gate.runner_files import RunnerFiles
 from gate.telling import Audience, Telling
-from gate.terminal import flag_server, spoken
+from gate.terminal import flag_server, folder_of, spoken
 from gate.world import RealClock, Surroundings, hands
 from rampgate.machine.events import Told
 from rampgate.machine.state import Order
@@ -80,6 +82,8 @@ def config_schema() -> None:
 def run(version: str, file: Path, environment: str | None, override: str | None) -> None:
     """Release a VERSION from here: deploy it dark, ramp it, and promote or revert it."""
     found = config.read(file, environment=environment)
+    means = Means(telemetry=flag_server(), environ=os.environ, folder=folder_of(file))
+    looked_ahead(found, str(file), flag_server(), means, click.echo)
     wanted = Release(key=f"{_here()}:{version}", version=version, by=getuser(), override=override)
     with _gate(found, file) as gate:
         ended = release(gate, found, wanted, lambda rollout: click.echo(f"Rollout {rollout.id}"))
@@ -161,8 +165,7 @@ def _here() -> str:
 def _gate(found: config.Config, file: Path) -> Iterator[Gate]:
     """A gate at this terminal, whose hooks run in the folder that holds the configuration's `.github`."""
     server = flag_server()
-    folder = file.resolve().parent
-    folder = folder.parent if folder.name == ".github" else folder
+    folder = folder_of(file)
     audience = Audience(say=click.echo, files=RunnerFiles(), server=server, github=lambda: NoGitHub(click.echo))
     telling = Telling(audience, time.monotonic)
     around = Surroundings(folder=folder, environ=os.environ, secrets=(os.environ["RAMPGATE_KEY"],), say=click.echo)

@@ -1,6 +1,8 @@
 """The commands that need no rollout under way: judge, replay, forecast, simulate. `cli.py` puts them in their group."""
 
+import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +12,14 @@ import click
 from gate import config, recorded
 from gate.errors import Exit, InputError, MisuseError
 from gate.inputs import INPUTS
-from gate.judge import forecast as forecasting
 from gate.judge import lines, simulate
 from gate.judge.forecast import TrafficSeen
 from gate.judge.replay import replay
 from gate.judge.simulate import Row, World
+from gate.outlook import HOURS, forecast_of, outlook, refuse_blind
 from gate.plot import draw
 from gate.recorded import Record
-from gate.terminal import flag_server, spoken
+from gate.terminal import flag_server, sources_of, spoken
 from rampgate.plan import seconds
 from rampgate.problem import Problem
 
@@ -88,7 +90,7 @@ def _traffic(record: Record | None, rps: float | None, error_rate: float | None)
     if error_rate is None and requests > 0:
         error_rate = sum(one[2] for one in found) / requests
     missing = [
-        Problem(name, "nothing", f"{what}; or --of ROLLOUT, whose looks say so")
+        Problem(name, "nothing", f"{what}; or RAMPGATE_URL, or --stable, to ask the source")
         for name, value, what in (
             ("--rps", rps, "requests of all users a second"),
             ("--error-rate", error_rate, "the part of them that fails, such as 0.01"),
@@ -106,27 +108,35 @@ def _traffic(record: Record | None, rps: float | None, error_rate: float | None)
 @click.option("--rps", type=click.FloatRange(min=0, min_open=True), help="Requests of all users a second.")
 @click.option("--error-rate", type=click.FloatRange(min=0, max=1), help="The part of them that fails: 0.01 is 1 %.")
 @click.option("--of", "of", metavar="ROLLOUT", help="Take the traffic from an earlier rollout's looks.")
+@click.option("--hours", type=click.IntRange(1, 168), default=HOURS, show_default=True, help="Of the past to ask for.")
+@click.option("--stable", metavar="VERSION", help="The version that has traffic now; else the flag server is asked.")
+@click.option("--slot", default="blue", show_default=True, help="The slot of that version.")
 @click.option("--strict", is_flag=True, help="Refuse a plan with a step that cannot exclude what it has to.")
 @spoken
 def tell_forecast(
-    file: Path, environment: str | None, rps: float | None, error_rate: float | None, of: str | None, strict: bool
+    file: Path,
+    environment: str | None,
+    rps: float | None,
+    error_rate: float | None,
+    of: str | None,
+    hours: int,
+    stable: str | None,
+    slot: str,
+    strict: bool,
 ) -> None:
-    """Say what the plan in FILE will be able to see, and when, with the traffic that there is."""
-    plan = config.read(file, environment=environment).plan
-    traffic = _traffic(_recorded(of) if of else None, rps, error_rate)
-    rate = f"{100 * traffic.error_rate:.3g} %"
-    click.echo(f"With {traffic.per_second:.4g} requests a second, of which {rate} fail, and a chance of 80 %:")
-    for line in forecasting.told(forecasting.forecast(plan, traffic), plan.poll):
-        click.echo(f"  {line}")
-    refused = tuple(forecasting.problems(plan, traffic)) if strict or plan.judge.strict else ()
-    if refused:
-        raise config_refused(file, refused)
-
-
-def config_refused(file: Path, problems: tuple[Problem, ...]) -> MisuseError:
-    """A plan that cannot see what it promises to look at."""
-    listed = "\n".join(f"  {problem}" for problem in problems)
-    return MisuseError(f"{file}: this plan cannot see what its steps have to exclude.\n{listed}")
+    """Say what the plan in FILE will be able to see, and when, with the traffic that its source tells of."""
+    found = config.read(file, environment=environment)
+    asks = stable is not None or bool(os.environ.get("RAMPGATE_URL"))
+    if asks and rps is None and error_rate is None and of is None:
+        means, slots = sources_of(found, file, stable, slot)
+        seen = outlook(found, means, slots, now=time.time(), hours=hours)
+        if seen.traffic is None:
+            raise MisuseError(seen.lines[0], do="Say it by --rps and --error-rate, or by --of ROLLOUT.")
+    else:
+        seen = forecast_of(found, _traffic(_recorded(of) if of else None, rps, error_rate))
+    refuse_blind(str(file), found, seen, strict=strict)
+    for line in seen.lines:
+        click.echo(line)
 
 
 @click.command("simulate")

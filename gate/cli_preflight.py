@@ -1,47 +1,29 @@
-"""`rampgate validate --preflight`: which version to ask the sources about, and whom to ask for it."""
+"""`rampgate validate --preflight`: what the sources answer, and what the plan will see with the traffic there is."""
 
 import os
+import time
 from pathlib import Path
 
 from gate import preflight
 from gate.config import Config
-from gate.metrics import FlagServerOptions, Means
-from gate.terminal import flag_server
-from rampgate.rollout import Minute, Slot, Slots, Telemetry
-
-
-class _NoTelemetry:
-    """Stands for a flag server that nobody asks."""
-
-    def telemetry(self, rollout_id: str) -> Telemetry:
-        raise LookupError(f"no flag server counts for {rollout_id}")
-
-    def minutes(self, environment: str, flag: str, *, since: float, until: float | None = None) -> tuple[Minute, ...]:
-        raise LookupError(f"no flag server counts for {flag} in {environment} from {since} to {until}")
+from gate.metrics import FlagServerOptions
+from gate.outlook import outlook, refuse_blind
+from gate.terminal import sources_of
 
 
 def asked(config: Config, file: Path, stable: str | None, slot: str) -> list[str]:
-    """What the preflight remarks.
-
-    Args:
-        config: the configuration.
-        file: where it was read.
-        stable: the version that has traffic; ``None``: the flag server says.
-        slot: the slot of that version, where it is given.
+    """What the preflight remarks, and the forecast. Arguments as for ``sources_of``.
 
     Raises:
         PreflightError: something keeps the judge from judging.
+        MisuseError: the plan is strict, and cannot see what its steps have to exclude.
         RampgateError: the flag server was to say, and did not.
     """
-    plan = config.plan
-    slots: Slots | None
-    if all(isinstance(options, FlagServerOptions) for options in config.metrics):
+    every = (*config.metrics, *(one.options for one in config.further))
+    if all(isinstance(options, FlagServerOptions) for options in every) and not os.environ.get("RAMPGATE_URL"):
         return ["The flag server counts by rollout: before one there is nothing to ask."]
-    if stable is not None:
-        slots = Slots(stable=Slot(name=slot, version=stable), idle=Slot(name="green" if slot == "blue" else "blue"))
-    else:
-        slots = flag_server().slots(plan.environment, plan.flag)
-    folder = file.resolve().parent
-    folder = folder.parent if folder.name == ".github" else folder
-    means = Means(telemetry=_NoTelemetry(), environ=dict(os.environ), folder=folder)
-    return preflight.checked(config, str(file), means, slots)
+    means, slots = sources_of(config, file, stable, slot)
+    remarks = preflight.checked(config, str(file), means, slots)
+    found = outlook(config, means, slots, now=time.time())
+    refuse_blind(str(file), config, found)
+    return [*remarks, *found.lines]

@@ -13,11 +13,12 @@ from gate import judge as judging
 from gate.carry_out import Verify, carry_out
 from gate.deploy import DeployAction, Deployer, Done, NotUp, Work
 from gate.errors import FlagServerUnreachableError
+from gate.foreign import cut, harmless
 from gate.judge import JudgeState, Situation
 from gate.judge.replay import begun, situation_of
 from gate.metrics import Question, Source
 from rampgate.evidence import Look, Verdict, VerdictReason, VerdictWord
-from rampgate.machine.events import Attached, Event, HookProgressed, Judged
+from rampgate.machine.events import LONGEST_TEXT, Attached, Event, HookProgressed, Judged
 from rampgate.machine.state import Action, Phase, Refused
 from rampgate.rollout import Answer, Entry, Rollout
 
@@ -277,7 +278,7 @@ class Driver:
             reading=None,
             stable=None,
             canary=None,
-            verdict=Verdict(word=word, reason=reason, text=text),
+            verdict=Verdict(word=word, reason=reason, text=cut(harmless(text), LONGEST_TEXT)),
         )
         state = rollout.state
         event = Judged(fence=fence, revision=state.revision, attempt=state.attempt, look=look)

@@ -4,18 +4,19 @@ It decides nothing about a version. What a source answers today is compared with
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from itertools import product
 
-from gate.config import Config
+from gate.config import Config, FurtherMetric
 from gate.errors import PreflightError
-from gate.judge import limits
+from gate.judge import latency, limits
 from gate.metrics import FlagServerOptions, Means, Options, Question, build
 from gate.metrics.keys import AbsentErrors
-from rampgate.criteria import Limit
-from rampgate.evidence import Counters, Histogram, Measure, Reading, SourceDown
+from rampgate.criteria import ERRORS, JudgeSettings, Limit, MetricKind
+from rampgate.evidence import Counters, Histogram, Measure, Moments, SourceDown
+from rampgate.plan import seconds
 from rampgate.rollout import Slot, Slots
 
 NOBODY = "rampgate-preflight-nobody-runs-this"
@@ -68,9 +69,19 @@ def preflight(config: Config, means: Means, slots: Slots, *, version: str | None
     for index, options in enumerate(config.metrics):
         # The flag server counts by rollout: before one there is nothing to ask, and nothing to get wrong.
         if not isinstance(options, FlagServerOptions):
-            found += _source(options, means, question, f"metrics[{index}]")
-    found += _limits(config.plan.judge.limits)
+            found += _source(options, means, question, f"metrics[{_place(config, index)}]")
+    histograms: dict[str, Histogram] = {}
+    for metric in config.further:
+        if not isinstance(metric.options, FlagServerOptions):
+            found += _further(metric, means, question, histograms)
+    found += _limits(config.plan.judge, histograms)
     return tuple(found)
+
+
+def _place(config: Config, index: int) -> int:
+    """Where the errors stand in the file's list."""
+    given = config.document.get("metrics", ())
+    return next((place for place, one in enumerate(given) if isinstance(one, dict) and "errors" in one), index)
 
 
 def checked(config: Config, where: str, means: Means, slots: Slots | None, version: str | None = None) -> list[str]:
@@ -102,7 +113,6 @@ def _source(options: Options, means: Means, question: Question, path: str) -> It
         return
     yield from _labels(options, means, question, path)
     yield from _counts(options, means, question, reading.stable, path)
-    yield from _measures(reading, path)
 
 
 def _labels(options: Options, means: Means, question: Question, path: str) -> Iterator[Finding]:
@@ -158,39 +168,94 @@ def _without_zero(options: Options) -> Options | None:
     return changed
 
 
-def _measures(reading: Reading, path: str) -> Iterator[Finding]:
-    """Whether both arms' further metrics are of one kind, with the same buckets."""
-    for name, both in reading.metrics.items():
-        if isinstance(both, SourceDown):
-            yield _refused(f"{path}.{name}", both.text)
-            continue
-        stable, canary = both.stable, both.canary
-        if stable is None or canary is None:
-            continue
-        if (kinds := (_kind(stable), _kind(canary)))[0] != kinds[1]:
-            yield _refused(f"{path}.{name}", f"stable's is {kinds[0]} and the canary's {kinds[1]}")
-        elif isinstance(stable, Histogram) and isinstance(canary, Histogram) and stable.bounds != canary.bounds:
-            apart = sorted(set(stable.bounds) ^ set(canary.bounds))
-            text = f"the arms have different buckets ({', '.join(f'{one:g}' for one in apart[:5])})"
-            yield _refused(f"{path}.{name}", f"{text}: what is not counted alike cannot be compared")
+def _further(
+    metric: FurtherMetric, means: Means, question: Question, histograms: dict[str, Histogram]
+) -> Iterator[Finding]:
+    """Whether a further metric has figures, tells its arms apart, and counts them alike.
+
+    ``histograms`` is given those that were found, by the metrics' names.
+    """
+    path, wanted = metric.path, metric.wanted
+    gauge = metric.options.gauge(means, wanted)
+    both = gauge.read(question)
+    if isinstance(both, SourceDown):
+        yield _refused(path, both.text)
+        return
+    if both.stable is None:
+        yield _refused(path, "no data for the stable arm, though there are some for the other: is it labelled so?")
+        return
+    if isinstance(both.stable, Histogram):
+        histograms[wanted.name] = both.stable
+    yield from _sound(both.stable, path)
+    if both.canary is not None:
+        yield from _alike(both.stable, both.canary, path)
+    nobody = gauge.read(replace(question, canary=Slot(name=NOBODY, version=NOBODY)))
+    if isinstance(nobody, SourceDown) or nobody.canary is None:
+        return
+    if wanted.kind is MetricKind.VALUE or _counted(nobody.canary) > 0:
+        text = "no version label: there are figures for a version that nobody runs, so the arms are not told apart"
+        yield _refused(path, text)
+
+
+def _counted(measure: Measure) -> float:
+    """How many were counted."""
+    match measure:
+        case Counters(requests=count) | Histogram(total=count) | Moments(count=count):
+            return count
+        case _:
+            return 0
+
+
+def _sound(stable: Measure, path: str) -> Iterator[Finding]:
+    """Whether the figures can be what they are said to be."""
+    if isinstance(stable, Histogram) and not latency.is_sound(stable):
+        yield _refused(path, "its buckets do not rise, or hold more than there are in all: that is no histogram")
+    elif isinstance(stable, Histogram) and stable.total >= FEW and stable.counts[-1] == 0:
+        slowest = seconds(stable.bounds[-1])
+        text = f"none of {stable.total} requests is within {slowest}: a condition that cannot fail, or another unit"
+        yield _refused(path, text)
+    elif isinstance(stable, Moments) and stable.count >= FEW and stable.sum <= 0:
+        yield _remark(path, "its mean is not above 0, and ratios of such means say nothing: it will not be judged")
+
+
+def _alike(stable: Measure, canary: Measure, path: str) -> Iterator[Finding]:
+    """Whether both arms are of one kind, with the same buckets."""
+    if (kinds := (_kind(stable), _kind(canary)))[0] != kinds[1]:
+        yield _refused(path, f"stable's is {kinds[0]} and the canary's {kinds[1]}")
+    elif isinstance(stable, Histogram) and isinstance(canary, Histogram) and stable.bounds != canary.bounds:
+        apart = sorted(set(stable.bounds) ^ set(canary.bounds))
+        text = f"the arms have different buckets ({', '.join(f'{one:g}' for one in apart[:5])})"
+        yield _refused(path, f"{text}: what is not counted alike cannot be compared")
 
 
 def _kind(measure: Measure) -> str:
     return type(measure).__name__.lower()
 
 
-def _limits(found: tuple[Limit, ...]) -> Iterator[Finding]:
-    """Limits on the error rate that no rate can fail, or none can pass."""
-    for index, limit in enumerate(found):
-        if limit.metric != "errors":
-            continue
-        rates = [step / 200 for step in range(201)]
-        figures = [{"result": one, "stable": two, "requests": 1e6} for one, two in product(rates[::4], rates[::4])]
+def _limits(judge: JudgeSettings, histograms: Mapping[str, Histogram]) -> Iterator[Finding]:
+    """Limits that no figure can fail, or none can pass."""
+    kinds = {one.name: one.kind for one in judge.metrics}
+    for index, limit in enumerate(judge.limits):
+        kind = MetricKind.ERRORS if limit.metric == ERRORS else kinds.get(limit.metric)
+        figures = [] if kind is None else list(_possible(kind, histograms.get(limit.metric)))
         failed = [one for one in figures if _fails(limit, one)]
-        if not failed:
-            yield _refused(f"limits[{index}]", "a condition that cannot fail, whatever the error rate is")
-        elif len(failed) == len(figures):
-            yield _refused(f"limits[{index}]", "a condition that always fails, whatever the error rate is")
+        if figures and not failed:
+            yield _refused(f"limits[{index}]", f"a condition that cannot fail, whatever {limit.metric} are")
+        elif figures and len(failed) == len(figures):
+            yield _refused(f"limits[{index}]", f"a condition that always fails, whatever {limit.metric} are")
+
+
+def _possible(kind: MetricKind, histogram: Histogram | None) -> Iterator[dict[str, float]]:
+    """Figures that a metric may come to; nothing where that is not known."""
+    if kind is MetricKind.LATENCY:
+        for bound in histogram.bounds if histogram else ():
+            yield dict.fromkeys(("result", "stable", "p50", "p90", "p95", "p99"), bound) | {"requests": 1e6}
+        return
+    rates = [step / 50 for step in range(51)]
+    wide = [sign * 10.0**power for power in range(-6, 13) for sign in (-1.0, 1.0)] + [0.0]
+    values = rates if kind is MetricKind.ERRORS else wide
+    for one, two in product(values, values):
+        yield {"result": one, "stable": two, "requests": 1e6}
 
 
 def _fails(limit: Limit, figures: dict[str, float]) -> bool:

@@ -13,6 +13,7 @@ from gate.github.no_github import NoGitHub
 from gate.github.oidc import IdTokens
 from gate.github.port import GitHub
 from gate.inputs import Inputs, Runner
+from gate.metrics import Means
 from gate.release import Gate
 from gate.report import page
 from gate.runner_files import RunnerFiles, mask
@@ -101,8 +102,12 @@ class Step:
             say=say,
         )
 
-    def telling(self) -> Telling:
-        links = page.Links(run=self.runner.run_url)
+    def means(self) -> Means:
+        """What sources may use, before a rollout."""
+        return Means(telemetry=self.server, environ=self.environ, folder=self.runner.workspace)
+
+    def telling(self, outlook: tuple[str, ...] = ()) -> Telling:
+        links = page.Links(run=self.runner.run_url, outlook=outlook)
         audience = Audience(say=say, files=self.files, server=self.server, github=self.github, links=links)
         return Telling(audience, time.monotonic)
 

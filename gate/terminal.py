@@ -4,16 +4,31 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import NoReturn, ParamSpec
 
 import click
 
+from gate.config import Config
 from gate.errors import InputError, RampgateError
 from gate.flagserver_api import FlagServer
 from gate.inputs import one_line, server_url
+from gate.metrics import Means
 from rampgate.problem import Problem
+from rampgate.rollout import Minute, Slot, Slots, Telemetry
 
 P = ParamSpec("P")
+
+
+class _NoTelemetry:
+    """Stands for a flag server that nobody named."""
+
+    def telemetry(self, rollout_id: str) -> Telemetry:
+        raise RampgateError(f"No flag server is named that counts for {rollout_id}.")
+
+    def minutes(self, environment: str, flag: str, *, since: float, until: float | None = None) -> tuple[Minute, ...]:
+        raise RampgateError(f"RAMPGATE_URL names no flag server that counts {flag} in {environment} ({since}-{until})")
+
 
 _NEEDED = {"RAMPGATE_URL": "the flag server's address", "RAMPGATE_KEY": "an operator key for it"}
 
@@ -50,3 +65,31 @@ def flag_server() -> FlagServer:
     if url is None or problems:
         raise InputError(tuple(problems))
     return FlagServer(url, key)
+
+
+def folder_of(file: Path) -> Path:
+    """Where the hooks and commands of a configuration run: in the folder that holds its `.github`."""
+    folder = file.resolve().parent
+    return folder.parent if folder.name == ".github" else folder
+
+
+def sources_of(config: Config, file: Path, stable: str | None, slot: str) -> tuple[Means, Slots | None]:
+    """What the configuration's sources may use, and which version has traffic: the one named, or the flag server's.
+
+    Args:
+        config: the configuration.
+        file: where it was read.
+        stable: the version that has traffic; ``None``: the flag server says.
+        slot: the slot of that version, where it is named.
+
+    Raises:
+        RampgateError: the flag server was to say, and did not.
+    """
+    named = bool(os.environ.get("RAMPGATE_URL", "").strip())
+    server = flag_server() if named or stable is None else None
+    if stable is not None:
+        idle = "green" if slot == "blue" else "blue"
+        slots: Slots | None = Slots(stable=Slot(name=slot, version=stable), idle=Slot(name=idle))
+    else:
+        slots = flag_server().slots(config.plan.environment, config.plan.flag)
+    return Means(telemetry=server or _NoTelemetry(), environ=dict(os.environ), folder=folder_of(file)), slots

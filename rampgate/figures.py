@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rampgate.evidence import Look, Sample
 from rampgate.machine.events import HookProgressed, Judged
-from rampgate.machine.state import Phase, Reason, Verb
+from rampgate.machine.state import Phase, Reason, Refused, Verb
 from rampgate.plan import WHOLE, percent
 from rampgate.rollout import Entry, Rollout
 
@@ -74,14 +74,15 @@ _FOR_EVERYBODY = frozenset({Phase.COMPLETING, Phase.PROMOTED})
 
 
 def notable(entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """The history without what repeats: a look that only says again what the one before it said."""
+    """The history without what repeats: a look that only says again what the one before it said, or came too late."""
     kept: list[Entry] = []
     said: tuple[Phase, int, Reason | None] | None = None
     for entry in entries:
         saying = (entry.phase, entry.step, entry.because[-1].reason if entry.because else None)
         quiet = isinstance(entry.event, HookProgressed) and entry.refusal is None
         again = isinstance(entry.event, Judged) and entry.verb is Verb.HOLD and saying == said
-        if not quiet and not again:
+        late = isinstance(entry.event, Judged) and entry.refusal is not None and entry.refusal.refused is Refused.STALE
+        if not quiet and not again and not late:
             kept.append(entry)
             said = saying
     return tuple(kept)

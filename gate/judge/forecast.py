@@ -163,9 +163,9 @@ def _excludable(judge: JudgeSettings, traffic: TrafficSeen, share: int, bake: fl
 
 def problems(plan: RolloutPlan, traffic: TrafficSeen) -> Iterator[Problem]:
     """Why a strict plan is refused: a step that cannot exclude its limit in its bake and the budget after it."""
-    budget = plan.budgets[VerdictWord.INCONCLUSIVE].seconds
     for one in forecast(plan, traffic):
-        if one.limit is None or one.excluded <= max(one.bake, plan.judge.min_polls * plan.poll) + budget:
+        budget = plan.budget(VerdictWord.INCONCLUSIVE, one.step).seconds
+        if one.limit is None or one.excluded <= max(one.bake, _least(plan)) + budget:
             continue
         needed = "no time" if one.excluded == inf else seconds(float(ceil(one.excluded)))
         allowed = (
@@ -192,6 +192,32 @@ def told(steps: Sequence[StepForecast], poll: float) -> Iterator[str]:
         if one.excludable is not None:
             parts.append(f"nothing under ×{one.excludable:.2f} can be excluded in that time")
         yield "; ".join(parts) + "."
+
+
+def brief(plan: RolloutPlan, steps: Sequence[StepForecast], traffic: str) -> Iterator[str]:
+    """The forecast in one or two lines: how soon ×2 is seen, and which steps cannot exclude what they have to."""
+    seen = [
+        f"{_about(dict(one.seen)[2.0]).removeprefix('in about ')} at {percent(one.share)}"
+        for one in steps
+        if 2.0 in dict(one.seen)
+    ]
+    if seen:
+        yield f"With {traffic}, twice the errors are seen after about {', '.join(seen)}."
+    else:
+        yield f"With {traffic}, and a margin of ×{plan.judge.margin:g}, twice the errors are harmless."
+    budget = plan.budget
+    short = [
+        f"{percent(one.share)} (×{one.limit:g}: {_round(one.excluded)})"
+        for one in steps
+        if one.limit is not None
+        and one.excluded > max(one.bake, _least(plan)) + budget(VerdictWord.INCONCLUSIVE, one.step).seconds
+    ]
+    if short:
+        yield f"Not to be excluded in the time planned: {', '.join(short)}."
+
+
+def _least(plan: RolloutPlan) -> float:
+    return plan.judge.min_polls * plan.poll
 
 
 def _about(after: float) -> str:

@@ -128,7 +128,7 @@ def ramp(plan: RolloutPlan, world: World, seed: int) -> Fate:
             if last:
                 return Fate(promoted=now, bad=bad)
             step, entered = step + 1, now
-        if now - entered > plan.step_timeout:
+        if now - entered > plan.timeout(step):
             break
     return Fate(bad=bad)
 

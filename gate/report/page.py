@@ -26,10 +26,14 @@ SUMMARY_LIMIT = 200_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
-    """Where a page leads: the job's run, and the rollout that took this one's place."""
+    """Where a page leads: the job's run, and the rollout that took this one's place.
+
+    ``outlook`` is what the plan was expected to see, in sentences; it stands there until the first step is left.
+    """
 
     run: str | None = None
     successor: str | None = None
+    outlook: tuple[str, ...] = ()
 
 
 def comment(
@@ -71,7 +75,7 @@ def _page(
             _subtitle(rollout, links),
             _ramp(rollout, entries, now),
             _table(rollout, looks),
-            "\n".join(f"- {line}" for line in _facts(rollout, looks, now)),
+            "\n".join(f"- {line}" for line in (*_facts(rollout, looks, now), *_outlook(rollout, links))),
             _foot(rollout),
         )
         if part
@@ -191,6 +195,13 @@ def _facts(rollout: Rollout, looks: Sequence[Look], now: float) -> Iterator[str]
         yield line
     for line in still_to_say(rollout, now):
         yield line
+
+
+def _outlook(rollout: Rollout, links: Links) -> Iterator[str]:
+    """The forecast, as long as it is news."""
+    state = rollout.state
+    if links.outlook and state.step <= 1 and not state.phase.is_final and state.phase is not Phase.REVERTING:
+        yield f"**Forecast:** {plain(sentences(links.outlook), 600)}"
 
 
 def _evidence(rollout: Rollout, looks: Sequence[Look]) -> Iterator[str]:

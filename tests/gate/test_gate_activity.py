@@ -69,7 +69,7 @@ def test_what_changes_the_code_releases_its_commit(event_name: str) -> None:
 
 def test_other_events_choose_what_they_are_for() -> None:
     assert on("schedule") == Sweep()
-    assert on("pull_request", PULL) == Validate()
+    assert on("pull_request", PULL) == Validate(pull_request=42)
     assert on("push", mode=Mode.SWEEP) == Sweep()
     assert on("push", mode=Mode.VALIDATE) == Validate()
 

@@ -188,3 +188,70 @@ class TestAtATerminal:
 
 def test_a_flag_that_was_never_released_has_nothing_to_ask_about(server: ScriptedServer) -> None:
     assert "nothing to ask" in checked(_config(server), "rampgate.yml", means(), None)[0]
+
+
+BUCKETS = """
+  - latency: prometheus
+    queries: {buckets: 'sum by (le) (d_bucket{version="{{version}}"})'}
+limits:
+  - {metric: latency, max: MOST}
+"""
+SPREAD = {"0.1": 500, "1": 890, "+Inf": 900}
+
+
+def _with_latency(
+    server: ScriptedServer, spread: Callable[[str], dict[str, int] | None], most: str = "500ms"
+) -> tuple[Finding, ...]:
+    sound = _counts(_sound)
+
+    def reply(asked: Asked) -> Reply:
+        query = asked.query["query"]
+        if "d_bucket" not in query:
+            return sound(asked)
+        found = spread(query.partition('version="')[2].partition('"')[0]) or {}
+        series = [{"metric": {"le": bound}, "value": [0, str(count)]} for bound, count in found.items()]
+        body = {"status": "success", "data": {"resultType": "vector", "result": series}}
+        return Reply(body=json.dumps(body).encode())
+
+    server.script = reply
+    return _findings(_config(server, PROMETHEUS + BUCKETS.replace("MOST", most)))
+
+
+def test_a_sound_further_metric_has_nothing_to_be_said(server: ScriptedServer) -> None:
+    assert _with_latency(server, lambda version: SPREAD if version == "v1" else None) == ()
+
+
+@pytest.mark.parametrize(
+    ("spread", "most", "path", "words"),
+    [
+        (lambda _: None, "1s", "metrics[1]", "no series for either arm"),
+        (lambda version: SPREAD if version == "v2" else None, "1s", "metrics[1]", "no data for the stable arm"),
+        (lambda _: SPREAD, "500ms", "metrics[1]", "no version label"),
+        (
+            {"v1": SPREAD, "v2": {"0.2": 1, "+Inf": 2}}.get,
+            "500ms",
+            "metrics[1]",
+            "different buckets (0.1, 0.2, 1)",
+        ),
+        (
+            lambda version: {"0.1": 9, "1": 5, "+Inf": 9} if version == "v1" else None,
+            "500ms",
+            "metrics[1]",
+            "do not rise",
+        ),
+        (
+            lambda version: {"0.1": 0, "1": 0, "+Inf": 900} if version == "v1" else None,
+            "500ms",
+            "metrics[1]",
+            "none of 900 requests is within 1s",
+        ),
+        (lambda version: SPREAD if version == "v1" else None, "5s", "limits[0]", "cannot fail"),
+        (lambda version: SPREAD if version == "v1" else None, "50ms", "limits[0]", "always fails"),
+    ],
+)
+def test_a_further_metric_that_cannot_be_judged_is_refused_with_the_reason(
+    server: ScriptedServer, spread: Callable[[str], dict[str, int] | None], most: str, path: str, words: str
+) -> None:
+    found = _with_latency(server, spread, most)
+    refused = [(one.path, one.text) for one in found if one.grade is Grade.REFUSED]
+    assert any(place == path and words in text for place, text in refused), found

@@ -13,7 +13,9 @@ from gate.report import Decision, Links, comment, decided, decision_of, exit_of,
 from gate.report.page import COMMENT_LIMIT
 from gate.report.prose import code, plain
 from rampgate.evidence import Sample
-from rampgate.machine.state import Lock, Order, Phase
+from rampgate.figures import notable
+from rampgate.machine.events import Judged
+from rampgate.machine.state import Lock, Order, Phase, Refusal, Refused
 from rampgate.rollout import Slot
 from rampgate.wording import clock, rate, ratio, sentences
 from tests.gate.report.story import COLLECTING, NOON, PLAN, STORIES, Story, ramping
@@ -88,6 +90,31 @@ def test_a_long_history_keeps_its_newest_rows_and_the_marker() -> None:
     assert page.splitlines()[-1].startswith("<!-- rampgate:production rollout=r-7f3a revision=")
     whole = summary(story.rollout(), story.looks, story.entries, story.now)
     assert whole.count("round ") > page.count("round ")
+
+
+def test_the_forecast_stands_there_until_the_first_step_is_left() -> None:
+    said = ("With 100 requests a second, of which 1 % fail, twice the errors are seen after about 7m at 10 %.",)
+
+    def page(story: Story) -> str:
+        return comment(story.rollout(), story.looks, story.entries, story.now, Links(outlook=said))
+
+    assert "**Forecast:** With 100 requests a second" in page(ramping())
+    assert "Forecast" not in page(STORIES["last-step"]())
+    assert "Forecast" not in rendered(ramping())
+
+
+def test_looks_that_came_too_late_do_not_stand_in_the_history() -> None:
+    story = ramping()
+    last = story.entries[-1]
+    stale = Refusal(refused=Refused.STALE, text="The look is of step 1 at revision 3.")
+    late = replace(last, number=last.number + 1, event=_judged(story), refusal=stale, because=())
+    locked = replace(late, refusal=Refusal(refused=Refused.UNFOUNDED, text="No evidence."))
+    assert notable((*story.entries, late)) == notable(story.entries)
+    assert notable((*story.entries, locked)) != notable(story.entries)
+
+
+def _judged(story: Story) -> Judged:
+    return next(one.event for one in story.entries if isinstance(one.event, Judged))
 
 
 def test_the_share_of_the_last_step_tells_who_is_held_back_and_until_when() -> None:
