@@ -65,11 +65,12 @@ class Program:
         self.send_signal(signal.SIGKILL)
 
     def _ended(self, timeout: float | None) -> int | None:
-        if self.returncode is None and select.select([self._line], [], [], timeout)[0]:
-            with self._lock:
-                if self.returncode is None:
-                    self.returncode = int(self._line.recv(64) or b"70")
-                    self._line.close()
+        with suppress(ValueError):  # another thread was told meanwhile, and has closed the line
+            if self.returncode is None and select.select([self._line], [], [], timeout)[0]:
+                with self._lock:
+                    if self.returncode is None:
+                        self.returncode = int(self._line.recv(64) or b"70")
+                        self._line.close()
         return self.returncode
 
 
