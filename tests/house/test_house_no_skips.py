@@ -1,6 +1,7 @@
 """The rules of `tests/conftest.py`, seen from outside: a run that would skip ends red, and chance has no say in CI."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,3 +51,9 @@ def test_no_skip_is_left(told: str) -> None:
 
 def test_in_ci_the_examples_of_a_property_are_the_same_in_every_run(told: str) -> None:
     assert "derandomize: True" in told
+
+
+def test_the_files_that_are_begun_first_exist() -> None:
+    named = set(re.findall(r'"(test_\w+\.py)"', CONFTEST.read_text()))
+    assert named
+    assert named <= {path.name for path in CONFTEST.parent.rglob("test_*.py")}
