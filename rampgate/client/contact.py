@@ -67,7 +67,7 @@ class Contact:
         self.counts = Counts()
         self.owed = Owed(clock, outcome_timeout, self.counts)
         self.workshop = Workshop(clock=clock, counts=self.counts if telemetry else None, overrides=overrides)
-        self._cache, self._current = cache, current
+        self._cache, self._current, self._telemetry = cache, current, telemetry
         self._servers = (address.server(), address.server())
         settle = None if cache is None else cache.save
         self.feed = Feed(self._servers[0], self.workshop, current, publish, settle=settle)
@@ -94,7 +94,7 @@ class Contact:
             self._servers[1].interrupt()
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
-        if self.reporter.unsent:
+        if self._telemetry and not self.reporter.done:
             log.warning("rampgate: %d counts or more are lost: not taken before the end", self.reporter.unsent)
         if self._cache is not None:
             self._cache.save(self._current(), now=True)

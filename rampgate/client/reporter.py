@@ -55,7 +55,7 @@ class Reporter:
         self._turn = threading.Lock()
         self._until: float | None = None
         self._stirred = threading.Event()
-        self.last_call = False
+        self.last_call = self.done = False
 
     def run(self) -> None:
         """Until closed, and then once more with what time is left."""
@@ -70,7 +70,7 @@ class Reporter:
                 last = time.monotonic()
         self._server.hurry(max(0.01, LAST_CALL * (self._until - time.monotonic())))
         self.last_call = True
-        self._try()
+        self.done = self._try()
 
     def stir(self) -> None:
         """The period may have changed: look again."""
@@ -87,11 +87,12 @@ class Reporter:
         batch = self._batch
         return 0 if batch is None else batch.weight
 
-    def _try(self) -> None:
+    def _try(self) -> bool:
         try:
-            self.flush()
+            return self.flush()
         except Exception:
             log.exception("rampgate: the reporter met something unexpected and goes on")
+            return False
 
     @property
     def period(self) -> float:

@@ -17,7 +17,7 @@ from typing import Any, Self
 from tests.scenarios.mortal_gate import Job, line_of
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 90.0
+PATIENCE = 240.0
 """Seconds. Only a fault takes so long."""
 
 

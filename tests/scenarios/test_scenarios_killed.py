@@ -26,7 +26,7 @@ from tests.scenarios.mortal_gate import Job
 from tests.scenarios.room import COMMAND, Room, check_users, check_widening
 from tests.scenarios.users import FAILS
 
-SIDE_BY_SIDE = 24
+SIDE_BY_SIDE = 16
 RUNS = 10
 """How often a gate is run again at most: on a busy machine a lease may lapse, which is no fault."""
 

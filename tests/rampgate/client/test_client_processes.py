@@ -51,9 +51,11 @@ class App:
 
 
 @contextmanager
-def run(server: Scripted, script: str) -> Iterator[App]:
+def run(server: Scripted, script: str, errors: IO[str] | None = None) -> Iterator[App]:
     command = [sys.executable, "-c", PRELUDE + script, server.url]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT
+    )
     with process:
         try:
             yield App(process)
@@ -131,10 +133,19 @@ if __name__ == "__main__":
 """
 
 
-def test_workers_that_end_orderly_hand_in_everything_they_counted(server: Scripted) -> None:
+def hands_in(server: Scripted, script: str, said: list[object], log: Path) -> None:
+    """Run it; again where it said that the machine was too busy for an answer within two seconds."""
     server.snapshot["rollouts"]["shop"] = ramp(poll=3600.0)
-    with run(server, WORKERS) as app:
-        assert app.said() == ["codes", [0, 0, 0, 0]]
+    for _ in range(5):
+        server.applied.clear()
+        with log.open("w") as errors, run(server, script, errors) as app:
+            assert not said or app.said() == said
+        if "are lost" not in log.read_text():
+            return
+
+
+def test_workers_that_end_orderly_hand_in_everything_they_counted(server: Scripted, tmp_path: Path) -> None:
+    hands_in(server, WORKERS, ["codes", [0, 0, 0, 0]], tmp_path / "log")
     assert server.counted("requests") == 200
 
 
@@ -145,10 +156,8 @@ for number in range(100):
 """
 
 
-def test_a_process_that_forgets_to_close_hands_in_everything_all_the_same(server: Scripted) -> None:
-    server.snapshot["rollouts"]["shop"] = ramp(poll=3600.0)
-    with run(server, EXIT):
-        pass
+def test_a_process_that_forgets_to_close_hands_in_everything_all_the_same(server: Scripted, tmp_path: Path) -> None:
+    hands_in(server, EXIT, [], tmp_path / "log")
     assert server.counted("exposures") == 100
 
 
