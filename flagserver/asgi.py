@@ -35,6 +35,7 @@ from flagserver.views.route import (
     refused,
     reply_with,
 )
+from flagserver.watching import Watching
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -42,6 +43,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _READERS = 4
+_OF_ROLLOUTS = "/v1/rollouts/"
 
 
 class FrontDoor:
@@ -57,12 +59,14 @@ class FrontDoor:
         self.at_once = AtOnce(services, self._table)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="reader")
         self.streams = Streams(services)
+        self.watching = Watching(services, self._readers)
         self._closing = asyncio.Event()
 
     def close(self) -> None:
         """Let every stream and long poll go; called on the loop, once."""
         self._closing.set()
         self.streams.close()
+        self.watching.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -87,7 +91,11 @@ class FrontDoor:
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         call = Call(params=params, query=query, headers=headers, body=body, caller=caller)
         if route.served is Served.STREAM:
-            await self.streams.serve(call, receive, send)
+            if route.path.startswith(_OF_ROLLOUTS):
+                if (refused_one := await self.watching.serve(call, receive, send)) is not None:
+                    await self._send(send, route, refused_one, asked)
+            else:
+                await self.streams.serve(call, receive, send)
         elif route.served is Served.LONG_POLL:
             await self._send(send, route, await self._long_poll(call), asked)
         else:

@@ -20,6 +20,11 @@ def rollout(rollout_id: str) -> str:
     return f"rollout:{rollout_id}"
 
 
+def rollouts(name: str) -> str:
+    """The topic of all rollouts of an environment."""
+    return f"rollouts:{name}"
+
+
 DEADLINES = "deadlines"
 """The topic of the clock's keeper: a deadline may have come nearer."""
 

@@ -104,6 +104,8 @@ class Live:
                     self._publish(held)
             if changed:
                 self._tell_waiting(before)
+            for held in changed:
+                self._hub.tell(hub.rollouts(held.environment))
 
     def narrow(self) -> None:
         """Publish what passed deadlines have narrowed, though the store has not recorded it yet."""

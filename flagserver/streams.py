@@ -18,7 +18,7 @@ from flagserver.wire import encode
 
 SHARD = 100
 
-_HEADERS = [
+HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
@@ -97,17 +97,17 @@ class Streams:
         """Serve one client until it leaves or the server ends."""
         limit = self._services.settings.max_streams
         if self._closing or self._open >= limit:
-            await _refuse(send, "The server is going away." if self._closing else f"{limit} streams are open.")
+            await refuse(send, "The server is going away." if self._closing else f"{limit} streams are open.")
             return
         channel = self._channel(call.params["environment"])
         client = _Client(call.headers.get("last-event-id", ""))
         shard = channel.join(client)
         self._open += 1
         self._services.meters.streams.set(self._open)
-        watcher = asyncio.ensure_future(_gone(receive))
+        watcher = asyncio.ensure_future(gone(receive))
         watcher.add_done_callback(client.leave)
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
             await self._run(channel, client, send)
         finally:
             watcher.cancel()
@@ -124,19 +124,19 @@ class Streams:
         else:
             client.version = published.version
             first += self._snapshot(published)
-        await _chunk(send, first)
+        await chunk(send, first)
         while not client.gone and not self._closing:
             if channel.version and client.version != channel.version:
                 client.version = channel.version
-                await _chunk(send, channel.changed)
+                await chunk(send, channel.changed)
             elif client.beat:
                 client.beat = False
-                await _chunk(send, self._heartbeat(self._services.live.current(channel.environment)))
+                await chunk(send, self._heartbeat(self._services.live.current(channel.environment)))
             else:
                 client.future = asyncio.get_running_loop().create_future()
                 await client.future
         if not client.gone:
-            await send({"type": "http.response.body", "body": _event("reconnect", "", b"{}"), "more_body": False})
+            await send({"type": "http.response.body", "body": event("reconnect", "", b"{}"), "more_body": False})
 
     def _channel(self, environment: str) -> _Channel:
         channel = self._channels.get(environment)
@@ -195,14 +195,14 @@ class Streams:
             "rollouts": published.rollouts,
         }
         channel.version = published.version
-        channel.changed = _event("changed", published.version, encode(data))
+        channel.changed = event("changed", published.version, encode(data))
 
     def _snapshot(self, published: Published) -> bytes:
         data = b'{"age":%s,"snapshot":%s}' % (encode(self._age()), published.body)
-        return _event("snapshot", published.version, data)
+        return event("snapshot", published.version, data)
 
     def _heartbeat(self, published: Published) -> bytes:
-        return _event("heartbeat", "", encode({"version": published.version, "age": self._age()}))
+        return event("heartbeat", "", encode({"version": published.version, "age": self._age()}))
 
     def _age(self) -> float:
         return round(min(self._services.live.age(), 1e9), 3)
@@ -217,22 +217,22 @@ async def _wake(channel: _Channel, *, beat: bool) -> None:
     channel.shards = [shard for shard in channel.shards if shard] or channel.shards[:1]
 
 
-async def _gone(receive: Receive) -> None:
+async def gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def _refuse(send: Send, message: str) -> None:
+async def refuse(send: Send, message: str) -> None:
     body = encode({"error": "no_stream_free", "message": message})
     headers = [(b"content-type", b"application/json"), (b"retry-after", b"2")]
     await send({"type": "http.response.start", "status": 503, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-async def _chunk(send: Send, body: bytes) -> None:
+async def chunk(send: Send, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
-def _event(name: str, event_id: str, data: bytes) -> bytes:
+def event(name: str, event_id: str, data: bytes) -> bytes:
     head = f"event: {name}\n" + (f"id: {event_id}\n" if event_id else "")
     return head.encode() + b"data: " + data + b"\n\n"

@@ -20,10 +20,13 @@ from flagserver.views import (
     snapshot,
     telemetry,
     trust,
+    watching,
 )
 from flagserver.views.route import Route
 
 _OTHERS: tuple[Route, ...] = (
+    # First: its `/v1/rollouts/stream` would also be the stream of an environment called rollouts.
+    *watching.ROUTES,
     *health.ROUTES,
     *snapshot.ROUTES,
     *ofrep.ROUTES,

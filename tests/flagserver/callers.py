@@ -71,10 +71,10 @@ class Gate:
 class Stream:
     """A change stream, read event by event."""
 
-    def __init__(self, gate: Gate, last: str | None = None) -> None:
-        headers = gate.sdk | ({"Last-Event-ID": last} if last else {})
-        where = f"{gate.server.url}/v1/{gate.environment}/stream"
-        self.reply = requests.get(where, headers=headers, stream=True, timeout=10)
+    def __init__(self, gate: Gate, last: str | None = None, path: str | None = None) -> None:
+        headers = (gate.key if path else gate.sdk) | ({"Last-Event-ID": last} if last else {})
+        where = gate.server.url + (path or f"/v1/{gate.environment}/stream")
+        self.reply = requests.get(where, headers=headers, stream=True, timeout=30)
         assert self.reply.status_code == 200, self.reply.text
         self.events = self._read()
 
