@@ -12,6 +12,11 @@ from flagserver.lists import HELD_IN, targeting
 from flagserver.publish import publish
 from flagserver.store.cohorts import Cohorting, Segment
 from flagserver.store.flags import Lists, UserList
+from flagserver.views.said import counts
+from flagserver.wire import decode
+from rampgate.client.answers import answer as client_answer
+from rampgate.client.snapshot import NOTHING
+from rampgate.client.workshop import Workshop
 from rampgate.machine.events import RetirementBegun
 from rampgate.machine.state import Deadline, Due, Order, Phase
 from rampgate.plan import Policy, Strategy
@@ -252,7 +257,7 @@ sides = st.builds(
     users=st.lists(names | st.sampled_from(["", "Zoë", "名前"]), min_size=1, max_size=6),
     tier=st.sampled_from(["gold", ""]),
 )  # fmt: skip
-def test_a_ramp_with_lists_and_salt_is_the_same_to_our_evaluator_its_fast_path_and_flagd(
+def test_a_ramp_with_lists_and_salt_is_the_same_to_the_server_the_client_and_flagd(
     share: int, lists: Lists, salt: str | None, first: tuple[str, ...], rule: Any, users: list[str], tier: str
 ) -> None:
     plan = replace(PLAN, salt=salt, hold_back=0, steps=(replace(PLAN.steps[0], share=share),))
@@ -262,12 +267,17 @@ def test_a_ramp_with_lists_and_salt_is_the_same_to_our_evaluator_its_fast_path_a
     published = publish(replace(held(record, flag=replace(SHOP, lists=lists)), cohorting=cohorting), NOW)
     flag = published.compiled("shop")
     assert flag is not None
+    snapshot = Workshop(clock=lambda: 0.0, counts=None).from_document(decode(published.body), 0.0, NOTHING)
     for user in users:
         context = {"targetingKey": user, "tier": tier}
         found = flag.evaluate(context)
         assert answer(found) == theirs({"flags": published.flags}, "shop", context, NOW)
+        told = client_answer(snapshot, "shop", context, None, 0.0)
+        assert (told.resolution.value, told.resolution.variant) == (found.value, found.variant)
+        assert told.counted is counts(found)
         if flag.cut is not None:
             assert flag.variant_for(user) == found.variant
+            assert user == "" or snapshot.strings["shop"](user) == found.variant
         denied = {*lists.stable.users, *(one for name in lists.stable.segments for one in segments[name].users)}
         assert not (user in denied and user and found.variant != "blue")
 
