@@ -132,7 +132,7 @@ def test_ten_thousand_listed_users_are_one_look_into_a_table() -> None:
     assert flag.cut is not None
     assert flag.cut.listed.keys() == set(users)
     assert {flag.variant_for(user) for user in users} == {"third"}
-    assert not flag.evaluate({"targetingKey": "somebody"}).listed
+    assert not flag.evaluate({"targetingKey": "somebody"}).handpicked
 
 
 @pytest.mark.parametrize("kind", BY_KIND)
