@@ -56,8 +56,7 @@ _MOMENT: TypeAdapter[float | None] = TypeAdapter(float | None)
 _TEXT: TypeAdapter[str] = TypeAdapter(str)
 _ENTRIES: TypeAdapter[tuple[Entry, ...]] = TypeAdapter(tuple[Entry, ...])
 
-
-# Everything the gate sends is idempotent by key or event id, so a lost answer may be asked for again.
+# All that the gate sends is idempotent by key or event id, so a lost answer may be asked for again.
 _AGAIN = Retry(total=2, connect=2, read=1, status=0, backoff_factor=0.1, allowed_methods=None, redirect=False)
 
 _ENDED = frozenset({"unknown_key", "key_expired", "session_over", "session_bound"})
@@ -228,8 +227,7 @@ class FlagServer:
         found: list[Minute] = []
         following: float | None = since
         while following is not None:
-            query = {"since": following} if until is None else {"since": following, "until": until}
-            body = self._call("GET", path, query=query)
+            body = self._call("GET", path, query={"since": following, **({} if until is None else {"until": until})})
             page = _read(_MINUTES, body.get("minutes"))
             found.extend(page)
             following = _read(_MOMENT, body.get("next"))
@@ -237,13 +235,13 @@ class FlagServer:
 
     def cohort(self, environment: str, flag: str, users: Sequence[str], salt: str | None) -> Cohort:
         """Where these users stand in the flag's rollout, or would stand under this salt."""
-        path = f"/v1/{quote(environment, safe='')}/flags/{quote(flag, safe='')}/cohort"
-        return _read(_COHORT, self._call("POST", path, {"users": list(users), "salt": salt}))
+        body = {"users": list(users), "salt": salt}
+        return _read(_COHORT, self._call("POST", f"{_flag(environment, flag)}/cohort", body))
 
     def tester_token(self, environment: str, flag: str, arm: ArmName, lasts: float, why: str | None) -> TesterToken:
         """A token that forces its holder onto an arm of the flag's rollout, for so many seconds."""
-        path = f"/v1/{quote(environment, safe='')}/flags/{quote(flag, safe='')}/tester-tokens"
-        return _read(_TOKEN, self._call("POST", path, {"arm": arm.value, "seconds": lasts, "why": why}))
+        body = {"arm": arm.value, "seconds": lasts, "why": why}
+        return _read(_TOKEN, self._call("POST", f"{_flag(environment, flag)}/tester-tokens", body))
 
     def _call(
         self,
