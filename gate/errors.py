@@ -174,6 +174,7 @@ _TRUST = "Change the workflow, or the trust policy on the flag server: docs/trus
 _WHAT_TO_DO = {
     "version_refused": "Release another version, or run `rampgate run VERSION --override REASON`.",
     "unknown_key": _OPERATOR_KEY,
+    "slow_down": _OPERATOR_KEY,
     "role": _OPERATOR_KEY,
     "token_refused": _TRUST,
     "session": _TRUST,

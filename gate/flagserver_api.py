@@ -59,7 +59,7 @@ _ENTRIES: TypeAdapter[tuple[Entry, ...]] = TypeAdapter(tuple[Entry, ...])
 # All that the gate sends is idempotent by key or event id, so a lost answer may be asked for again.
 _AGAIN = Retry(total=2, connect=2, read=1, status=0, backoff_factor=0.1, allowed_methods=None, redirect=False)
 
-_ENDED = frozenset({"unknown_key", "key_expired", "session_over", "session_bound"})
+_ENDED = frozenset({"unknown_key", "key_expired", "slow_down", "session_over", "session_bound"})
 """Refusals after which a key that does not last may be followed by another."""
 
 
@@ -356,7 +356,8 @@ def _body(url: str, status: int, text: bytes) -> dict[str, Any]:
     if 300 <= status < 400:
         raise FlagServerUnreachableError(f"{url} answered {status}, a redirect: give the server's own address")
     code, message = str(body.get("error", f"http_{status}")), str(body.get("message", "no message"))
-    if status >= 500 or status == 429:
+    # A good key is never told to slow down: whoever is has a wrong one, or a session that is over.
+    if status >= 500 or (status == 429 and code != "slow_down"):
         raise FlagServerUnreachableError(f"{url} answered {status}: {message}")
     place = body.get("place")
     position = place.get("position") if isinstance(place, dict) else None

@@ -7,12 +7,13 @@ import hmac
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from flagserver.auth.grant import Grant
 from flagserver.auth.keys import SECRET_LENGTH, Caller, NewKey, Role, Wish, make_key, rotated, verifier
-from flagserver.errors import NotFoundError, SettingsError
+from flagserver.errors import NotFoundError, SettingsError, StoreGoneError
 from flagserver.store import Store, audit, trust
 from flagserver.store import keys as kept
 from flagserver.store.engine import current_versions
@@ -141,14 +142,15 @@ class Keyring:
         """What is to be done every second or so: read what changed, and now and then write down what was used.
 
         Raises:
-            StoreGoneError: the store cannot be used.
+            StoreGoneError: the store cannot be read.
         """
         self.refresh()
         if not self._seen or self._steady() - self._wrote_at < USED_EVERY:
             return
         seen, self._seen = self._seen, set()
         self._wrote_at = self._steady()
-        with self._store.write() as tx:
+        # Worth no alarm: whoever watches the database hears of its trouble from those who need it.
+        with suppress(StoreGoneError), self._store.write() as tx:
             kept.used(tx, seen)
 
     def create(self, wish: Wish, *, by: str) -> NewKey:

@@ -32,7 +32,7 @@ class Door:
                 return self.exchanges.pop(0)
             return Reply(status=201, body=json.dumps({"session": f"s{len(self.tokens)}"}).encode())
         code = self.over.get(asked.headers["authorization"].removeprefix("Bearer "))
-        return refused(401, code) if code else Reply(body=b'{"rollouts": []}')
+        return refused(429 if code == "slow_down" else 401, code) if code else Reply(body=b'{"rollouts": []}')
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_one_token_is_exchanged_for_all_calls_and_both_are_masked_first(job: Job
     assert job.issuer.request_token not in str([one.headers for one in job.server.asked])
 
 
-@pytest.mark.parametrize("code", ["unknown_key", "key_expired", "session_over", "session_bound"])
+@pytest.mark.parametrize("code", ["unknown_key", "key_expired", "slow_down", "session_over", "session_bound"])
 def test_a_session_that_is_over_is_followed_by_another_and_the_call_repeated(job: Job, code: str) -> None:
     assert job.api.find() == ()
     job.door.over["s1"] = code
