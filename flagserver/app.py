@@ -1,8 +1,10 @@
 """The Flask app: every route of the table, for any WSGI host and for tests. The loop answers the hot ones before it."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
+import structlog
 from flask import Flask, Response, request
 from structlog.contextvars import bind_contextvars, clear_contextvars
 from werkzeug.exceptions import HTTPException
@@ -16,6 +18,8 @@ from flagserver.views.cors import shared
 from flagserver.views.dashboard import Dashboard
 from flagserver.views.route import MOST_BODY, Call, Reply, Route, admit_fresh, answer, refused
 from flagserver.wire import encode
+
+log = structlog.get_logger("flagserver.app")
 
 
 def create_app(services: Services) -> Flask:
@@ -34,13 +38,16 @@ def create_app(services: Services) -> Flask:
 
 
 def _view(services: Services, route: Route) -> Callable[..., Response]:
-    def respond(reply: Reply, asked: str) -> Response:
+    def respond(reply: Reply, asked: str, began: float) -> Response:
         services.meters.answered(route.method, route.path, reply.status)
+        took = round((time.monotonic() - began) * 1000, 1)
+        log.debug("request", method=route.method, route=route.path, status=reply.status, ms=took)
         return _response(reply, asked)
 
     def view(**params: str) -> Response:
+        began = time.monotonic()
         headers = {name.lower(): value for name, value in request.headers.items()}
-        asked = request_id(headers.get("x-request-id"))
+        asked = headers["x-request-id"] = request_id(headers.get("x-request-id"))
         clear_contextvars()
         bind_contextvars(request=asked)
         try:
@@ -52,11 +59,11 @@ def _view(services: Services, route: Route) -> Callable[..., Response]:
                 raise too_large()
         except FlagServerError as error:
             slowed = services.slow_down.refused(error, request.remote_addr or "", headers.get("x-forwarded-for", ""))
-            return respond(shared(services, route, headers, refused(slowed)), asked)
+            return respond(shared(services, route, headers, refused(slowed)), asked, began)
         run = None if caller.grant is None else caller.grant.run
         origin.set(Origin(request=asked, key=caller.selector, run=run))
         call = Call(params=params, query=request.args.to_dict(), headers=headers, body=body, caller=caller)
-        return respond(shared(services, route, headers, answer(services, route, call)), asked)
+        return respond(shared(services, route, headers, answer(services, route, call)), asked, began)
 
     return view
 

@@ -60,8 +60,8 @@ class AtOnce:
         if caller is None:
             return None
         asked = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {}
+        name_of = headers["x-request-id"] = request_id(headers.get("x-request-id"))
         call = Call(params=params, query=asked, headers=headers, body=request.body, caller=caller)
-        name_of = request_id(headers.get("x-request-id"))
         reply = shared(self._services, route, headers, answer(self._services, route, call))
         self._services.meters.answered(route.method, route.path, reply.status)
         return reply, name_of

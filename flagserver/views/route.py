@@ -261,7 +261,7 @@ def answer(services: Services, route: Route, call: Call) -> Reply:
     except FlagServerError as error:
         return refused(error)
     except Exception:
-        log.exception("fault", route=route.path)
+        log.exception("fault", route=route.path, request=call.headers.get("x-request-id"))
         return refused(FlagServerError("Something went wrong here; the log of the server says what."))
 
 

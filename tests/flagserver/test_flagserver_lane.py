@@ -1,5 +1,6 @@
 """Requests answered where they were parsed: byte for byte what HTTP asks, and the same answers as the ordinary way."""
 
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,6 +12,13 @@ from tests.flagserver.process import FlagServer, bearer
 
 FLAG = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "on"}
 BODY = b'{"context":{"targetingKey":"ada"}}'
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlagServer]:
+    """A server that logs every request."""
+    with FlagServer(tmp_path_factory.mktemp("flagserver"), log="json", log_level="debug") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +127,18 @@ def test_every_way_of_answering_names_the_request_and_is_counted(process: FlagSe
     assert 'rampgate_http_requests_total{method="GET",route="/v1/{environment}/snapshot",status="200"}' in told
     assert 'rampgate_http_requests_total{method="GET",route="/v1/rollouts/{id}",status="403"}' in told
     assert 'rampgate_evaluations_total{environment="production",flag="lamp",variant="on"}' in told
+
+
+def test_the_log_names_the_request_and_holds_neither_key_nor_query(process: FlagServer, key: str) -> None:
+    where = f"{process.url}/v1/rollouts/ro_1/events?after=4711"
+    asked = {"Authorization": f"Bearer {process.admin_key}", "X-Request-Id": "followed"}
+    assert requests.get(where, headers=asked, timeout=10).status_code == 404
+    lines = [json.loads(line) for line in process.log.splitlines()]
+    [line] = [one for one in lines if one.get("request") == "followed"]
+    assert (line["event"], line["route"], line["status"]) == ("request", "/v1/rollouts/{id}/events", 404)
+    assert line["ms"] >= 0
+    for secret in (key, process.admin_key, "4711", "targetingKey"):
+        assert secret not in process.log
 
 
 def test_a_key_that_was_just_revoked_is_refused_at_once(process: FlagServer) -> None:
