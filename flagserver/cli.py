@@ -1,6 +1,7 @@
 """The command `flagserver`: serve, keys, trust, import, export, migrate, backup, abort."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import BinaryIO
@@ -52,6 +53,8 @@ cli.add_command(trust)
 @cli.command()
 def serve() -> None:
     """Serve flags and rollouts until told to stop."""
+    # As process 1 of a container it would not hear SIGTERM before its loop runs: for process 1 nothing is the default.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from flagserver.serve import serve as run  # noqa: PLC0415  (the other commands need no web server)
 
     there = services()

@@ -15,6 +15,7 @@ from flagserver.store import Store, Tx, cohorts, flags, rollouts
 from flagserver.store.engine import current_versions
 from flagserver.store.rollouts import RolloutRecord
 from flagserver.store.schema import is_understood
+from rampgate.machine import State
 
 CUT_OFF = 3.0
 """Seconds without a word from the store after which what is held counts as outdated."""
@@ -39,6 +40,7 @@ class Live:
         self._reading = threading.Lock()
         self._lock = threading.Lock()
         self._held: dict[str, Held] = {}
+        self._taken_back: Mapping[str, State] = {}
         self._published: dict[str, Published] = {}
         self._read_at = float("-inf")
         self._changed_at: dict[str, float] = {}
@@ -73,9 +75,27 @@ class Live:
         now, cut_off = self._store.now(), self.cut_off
         return [
             (record, served_share(record, now, cut_off=cut_off))
-            for held in list(self._held.values())
+            for held in map(self._as_served, list(self._held.values()))
             for record in held.rollouts
         ]
+
+    def held(self, rollout_id: str) -> RolloutRecord | None:
+        """The unfinished rollout as it was last read."""
+        every = (record for held in list(self._held.values()) for record in held.rollouts)
+        return next((record for record in every if record.id == rollout_id), None)
+
+    def take_back(self, rollout_id: str, state: State) -> None:
+        """Serve a rollout as if it were in this state, which takes its users back, until that is recorded."""
+        with self._lock:
+            self._taken_back = {**self._taken_back, rollout_id: state}
+            for held in list(self._held.values()):
+                if any(record.id == rollout_id for record in held.rollouts):
+                    self._publish(held)
+
+    def forget_taken_back(self, rollout_id: str) -> None:
+        """It is recorded: from now on the store says how to serve it."""
+        with self._lock:
+            self._taken_back = {key: state for key, state in self._taken_back.items() if key != rollout_id}
 
     def refresh(self) -> None:
         """Read what has changed in the store since it was last read, and publish it.
@@ -124,7 +144,7 @@ class Live:
 
     def _publish(self, held: Held) -> Published:
         before = self._published.get(held.environment)
-        new = publish(held, self._store.now(), cut_off=self.cut_off, before=before)
+        new = publish(self._as_served(held), self._store.now(), cut_off=self.cut_off, before=before)
         if before is not None and before.version == new.version:
             # Nothing that a client could see: it has missed nothing.
             new = replace(before, revision=new.revision, valid_until=new.valid_until, cut_off=new.cut_off)
@@ -133,6 +153,17 @@ class Live:
             self._changed_at[held.environment] = self._steady()
             self._hub.tell(hub.environment(held.environment))
         return new
+
+    def _as_served(self, held: Held) -> Held:
+        """With the aborts that are not recorded yet; one that came too late changes nothing."""
+        taken = self._taken_back
+        if not taken:
+            return held
+        served = (
+            replace(one, state=taken[one.id]) if one.id in taken and not one.state.retirement_begun else one
+            for one in held.rollouts
+        )
+        return replace(held, rollouts=tuple(served))
 
     def _revisions(self) -> Mapping[str, int]:
         return {record.id: record.state.revision for held in self._held.values() for record in held.rollouts}

@@ -61,6 +61,11 @@ class Meters:
         self.store_age = Gauge(
             "rampgate_store_age_seconds", "Seconds since the store was last read.", registry=self.registry
         )
+        self.aborts = Gauge(
+            "rampgate_aborts_not_recorded",
+            "Aborts that are obeyed and not recorded yet.",
+            registry=self.registry,
+        )
         self.leads = Gauge(
             "rampgate_leads", "1 where this replica is the one that acts on passed deadlines.", registry=self.registry
         )

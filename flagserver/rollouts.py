@@ -88,10 +88,13 @@ class Rollouts:
             raise refusal
         return record.rollout(tx.now), is_new
 
-    def apply(self, rollout_id: str, posted: Posted, actor: str, beside: Beside | None = None) -> Answer:
+    def apply(
+        self, rollout_id: str, posted: Posted, actor: str, beside: Beside | None = None, *, at: float | None = None
+    ) -> Answer:
         """Apply an event; the same event id again changes nothing and has the first answer.
 
-        ``beside`` is done in the transaction of an event that is accepted; what it raises undoes all of it.
+        ``beside`` is done in the transaction of an event that is accepted; what it raises undoes all of it. ``at`` is
+        the moment at which it was obeyed, in seconds since the epoch, where that was before it could be recorded.
 
         Raises:
             NotAllowedError: the event is one that only the server says.
@@ -102,7 +105,8 @@ class Rollouts:
         if isinstance(posted.event, _OURS):
             raise NotAllowedError(f"Only the server says `{posted.event.type}`.", code="event_not_yours")
         touched: list[str] = []
-        with self._store.write() as tx:
+        with self._store.write() as opened:
+            tx = opened if at is None else replace(opened, now=min(at, opened.now))
             record = self._locked(tx, rollout_id)
             kept = rollouts.kept_answer(tx, rollout_id, posted.id)
             if kept is not None:

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 
 import uvicorn
@@ -16,6 +18,9 @@ from flagserver.services import Services
 
 GRACE = 4
 """Seconds that requests under way have to end."""
+
+LAST = 9.0
+"""Seconds from SIGTERM to the end, whatever hangs: all that was acknowledged is in the database by then."""
 
 
 class _Server(uvicorn.Server):
@@ -47,6 +52,9 @@ class _Server(uvicorn.Server):
         self.force_exit = self.should_exit
         self.should_exit = True
         self._door.close()
+        last = threading.Timer(LAST, os._exit, (0,))
+        last.daemon = True
+        last.start()
 
 
 def calm_collections() -> None:

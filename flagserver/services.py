@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+from flagserver.aborts import Aborts
 from flagserver.auth import Issuer, Keyring, Logins, Sessions, SlowDown, Trust
 from flagserver.cohorts import Cohorts
 from flagserver.deadlines import Steward
 from flagserver.flags import Flags
 from flagserver.hub import Hub
+from flagserver.journal import Journal
 from flagserver.live import Live
 from flagserver.locks import Locks
 from flagserver.meters import Meters
@@ -17,6 +20,9 @@ from flagserver.settings import Settings, origin_of
 from flagserver.store import Store
 from flagserver.store.watch import Watch
 from flagserver.telemetry import Counting
+
+ENDING = 3.0
+"""Seconds that an ending process goes on trying to record aborts that only it knows of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +41,7 @@ class Services:
     flags: Flags
     cohorts: Cohorts
     rollouts: Rollouts
+    aborts: Aborts
     locks: Locks
     refusals: Refusals
     counting: Counting
@@ -52,6 +59,7 @@ class Services:
     def stop(self) -> None:
         self.watch.stop()
         self.steward.stop()
+        self.aborts.end(ENDING)
         self.store.close()
 
 
@@ -77,6 +85,7 @@ def assemble(settings: Settings, *, clock: Callable[[], float] | None = None) ->
     keyring = Keyring(store, settings.admin_key)
     audience = origin_of(settings.public_url) if settings.public_url else None
     counting = Counting(store)
+    aborts = Aborts(store, live, rollouts, Journal(_state_dir(settings, store)))
 
     def heard() -> None:
         live.refresh()
@@ -85,13 +94,21 @@ def assemble(settings: Settings, *, clock: Callable[[], float] | None = None) ->
     watch = Watch(store, heard)
     steward = Steward(
         store, live, rollouts, listeners,
-        also=(keyring.turn,), chores=(counting.forget_old,), leads=lambda: watch.leads,
+        first=(aborts.record, store.probe), also=(keyring.turn,), chores=(counting.forget_old,),
+        leads=lambda: watch.leads,
     )  # fmt: skip
     return Services(
-        settings=settings, store=store, hub=listeners, live=live, keyring=keyring, rollouts=rollouts,
+        settings=settings, store=store, hub=listeners, live=live, keyring=keyring, rollouts=rollouts, aborts=aborts,
         flags=Flags(store, live), cohorts=Cohorts(store, live), locks=Locks(store, rollouts),
         refusals=Refusals(store),
         slow_down=SlowDown(settings.trusted_proxies), logins=Logins(store, keyring),
         trust=Trust(store, keyring), sessions=Sessions(store, keyring, Issuer(settings.oidc_issuer), audience),
         counting=counting, steward=steward, watch=watch, meters=meters,
     )  # fmt: skip
+
+
+def _state_dir(settings: Settings, store: Store) -> Path | None:
+    """Where what the database could not take is kept: beside a database file, unless said otherwise."""
+    if settings.state_dir is not None:
+        return Path(settings.state_dir)
+    return None if store.is_postgres else Path(store.url.database or "").absolute().parent

@@ -44,6 +44,7 @@ class Settings:
     log_level: LogLevel = LogLevel.INFO
     threads: int = 8
     max_streams: int = 10_000
+    state_dir: str | None = None
     public_url: str | None = None
     oidc_issuer: str = GITHUB
     trusted_proxies: tuple[Network, ...] = ()
@@ -57,6 +58,7 @@ SETTINGS: Mapping[str, str] = {
     "FLAGSERVER_LOG_LEVEL": "What is logged: debug, info, warning or error.",
     "FLAGSERVER_THREADS": "Threads for requests that use the database: 1 to 64.",
     "FLAGSERVER_MAX_STREAMS": "Change streams open at once: 1 to 100000.",
+    "FLAGSERVER_STATE_DIR": "Folder for aborts that the database could not take; with SQLite its file's, else none.",
     "FLAGSERVER_PUBLIC_URL": "The address that gates and apps use, as https://flags.example.com. Jobs' tokens name it.",
     "FLAGSERVER_OIDC_ISSUER": "Who signs the tokens of jobs: GitHub, unless it is your own GitHub Enterprise Server.",
     "FLAGSERVER_TRUSTED_PROXIES": "Proxies whose X-Forwarded-For is believed, as 10.0.0.0/8,192.0.2.7; else nobody's.",
@@ -90,6 +92,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         log_level=read.word("FLAGSERVER_LOG_LEVEL", LogLevel, LogLevel.INFO),
         threads=read.number("FLAGSERVER_THREADS", 8, 1, 64),
         max_streams=read.number("FLAGSERVER_MAX_STREAMS", 10_000, 1, 100_000),
+        state_dir=environ.get("FLAGSERVER_STATE_DIR") or None,
         public_url=read.address("FLAGSERVER_PUBLIC_URL"),
         oidc_issuer=read.address("FLAGSERVER_OIDC_ISSUER") or GITHUB,
         trusted_proxies=read.networks("FLAGSERVER_TRUSTED_PROXIES"),

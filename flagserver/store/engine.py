@@ -5,6 +5,7 @@ SQLite and PostgreSQL keep the same promises: writers of one flag are serialised
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ CHANNEL = "rampgate"
 
 CONNECTIONS = 16
 """Connections that one process holds at most, unless told."""
+
+PROBE = "probe"
+"""Among the versions: counts changes without a meaning."""
 
 AHEAD = "clock"
 """Among the versions: milliseconds by which the replicas' time is ahead of PostgreSQL's clock."""
@@ -101,6 +105,7 @@ class Store:
         # SQLite has one writer at a time; waiting here costs less than waiting in its busy handler.
         self._writer = threading.BoundedSemaphore(connections if self.is_postgres else 1)
         self._unwritten: str | None = None
+        self._unwritten_since = 0.0
 
     @property
     def is_postgres(self) -> bool:
@@ -110,6 +115,20 @@ class Store:
     def unwritten(self) -> str | None:
         """Why the last transaction that would have changed something did not; ``None`` where it did."""
         return self._unwritten
+
+    def unwritten_for(self) -> float:
+        """Seconds since the first of the changes that failed one after the other; 0 where the last one did not."""
+        return 0.0 if self._unwritten is None else time.monotonic() - self._unwritten_since
+
+    def probe(self) -> None:
+        """Change something of no meaning, where the last change failed: to know when changes are taken again.
+
+        Raises:
+            StoreGoneError: they are not.
+        """
+        if self._unwritten is not None:
+            with self.write() as tx:
+                bump(tx, PROBE)
 
     def now(self) -> float:
         """The moment, without asking the database: as good as the last time it was asked."""
@@ -148,6 +167,8 @@ class Store:
                 with connection.begin():
                     yield connection
         except StoreGoneError as error:
+            if self._unwritten is None:
+                self._unwritten_since = time.monotonic()
             self._unwritten = error.message
             raise
         self._unwritten = None
@@ -265,13 +286,21 @@ def current_versions(tx: Tx) -> dict[str, int]:
 def _told() -> Iterator[None]:
     try:
         yield
-    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
-        raise StoreGoneError(f"The database cannot be used now: {_first_line(error)}") from error
-    except sa.exc.DatabaseError as error:
+    except (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError):
         # A constraint that refuses is the caller's; a file that is corrupt is the database's.
-        if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError | sa.exc.ProgrammingError):
-            raise
-        raise StoreGoneError(f"The database cannot be used now: {_first_line(error)}") from error
+        raise
+    except (sa.exc.DatabaseError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+        raise StoreGoneError(f"The database cannot be used now: {_first_line(error)}{_advice(error)}") from error
+
+
+def _advice(error: Exception) -> str:
+    """What to do about a SQLite file that is damaged or cannot grow."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return ". The file is damaged: stop the server and put a backup in its place, its -wal and -shm removed."
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return ". Look whether its disk is full; the server goes on by itself once there is room."
+    return ""
 
 
 def _first_line(error: Exception) -> str:

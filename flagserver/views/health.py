@@ -13,22 +13,31 @@ def _healthz(_services: Services, _call: Call) -> Reply:
 
 
 def _readyz(services: Services, _call: Call) -> Reply:
-    age, silence = services.live.age(), services.steward.silence
-    ready = max(age, silence) <= READY_WITHIN
-    text = "the database has not answered for too long" if age > READY_WITHIN else "deadlines are not looked after"
+    live, age, silence = services.live, services.live.age(), services.steward.silence
+    unwritten = services.store.unwritten_for()
+    status = "ready"
+    if age > READY_WITHIN:
+        status = "the database has not answered for too long"
+    elif silence > READY_WITHIN:
+        status = "deadlines are not looked after"
+    elif unwritten > READY_WITHIN:
+        status = "the database takes no change"
     document = {
-        "status": "ready" if ready else text,
+        "status": status,
         "store_age": round(min(age, 1e9), 3),
         "deadlines_age": round(silence, 3),
-        "cut_off": services.live.cut_off,
-        "environments": {name: one.version for name, one in services.live.environments.items()},
+        "cut_off": live.cut_off,
+        "trouble": services.store.unwritten,
+        "aborts_not_recorded": services.aborts.waiting,
+        "environments": {name: one.version for name, one in live.environments.items()},
     }
-    return json_reply(document, 200 if ready else 503)
+    return json_reply(document, 200 if status == "ready" else 503)
 
 
 def _metrics(services: Services, _call: Call) -> Reply:
     meters, now = services.meters, services.store.now()
     meters.store_age.set(min(services.live.age(), 1e9))
+    meters.aborts.set(services.aborts.waiting)
     meters.leads.set(services.watch.leads)
     meters.share.clear()
     meters.lease.clear()
@@ -58,7 +67,7 @@ ROUTES = (
         answer=_readyz,
         served=Served.LOOP,
         made={503: "Not ready"},
-        gives={"type": "object", "required": ["status", "store_age", "deadlines_age", "cut_off"]},
+        gives={"type": "object", "required": ["status", "store_age", "deadlines_age", "cut_off", "trouble"]},
         summary="The store was read lately, and what is served",
     ),
     Route(

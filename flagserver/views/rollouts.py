@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 
 from flagserver import hub, wire
+from flagserver.aborts import is_abort
 from flagserver.auth import Role
 from flagserver.errors import InvalidError, NotAllowedError
 from flagserver.rollouts import Rollouts
@@ -67,7 +68,10 @@ def wish(call: Call) -> tuple[int | None, float]:
 
 def read_one(rollouts: Rollouts, call: Call) -> Rollout:
     """The rollout that the path names, if it is the caller's to read."""
-    rollout = rollouts.read(call.params["id"])
+    return _owned(call, rollouts.read(call.params["id"]))
+
+
+def _owned(call: Call, rollout: Rollout) -> Rollout:
     if call.caller.environment not in (None, rollout.plan.environment):
         raise _foreign(call, rollout.plan.environment)
     if call.caller.grant is not None:
@@ -100,15 +104,27 @@ def allowed(services: Services, call: Call) -> None:
 
 
 def _event(services: Services, call: Call) -> Reply:
-    rollout = None if call.caller.environment is None else read_one(services.rollouts, call)
     posted = _posted(call.body)
+    aborts = is_abort(posted.event)
+    rollout = None if call.caller.environment is None else _addressed(services, call, from_memory=aborts)
     if call.caller.grant is not None and rollout is not None:
         call.caller.grant.check_say(rollout, posted.event)
     beside = services.sessions.steering(call.caller, posted.event)
-    answer = services.rollouts.apply(call.params["id"], posted, call.caller.name, beside)
+    if aborts:
+        answer, recorded = services.aborts.say(call.params["id"], posted, call.caller.name, beside)
+    else:
+        answer, recorded = services.rollouts.apply(call.params["id"], posted, call.caller.name, beside), True
     plan = answer.rollout.plan
     services.meters.decisions.labels(plan.environment, plan.flag, answer.verb.value).inc()
-    return reply_with(wire.ANSWER, answer)
+    return reply_with(wire.ANSWER, answer, 200 if recorded else 202)
+
+
+def _addressed(services: Services, call: Call, *, from_memory: bool) -> Rollout:
+    """The rollout that the path names, if it is the caller's; an abort must not wait for the database to know it."""
+    held = services.live.held(call.params["id"]) if from_memory else None
+    if held is None:
+        return read_one(services.rollouts, call)
+    return _owned(call, held.rollout(services.store.now()))
 
 
 def _posted(body: bytes) -> Posted:
@@ -211,6 +227,7 @@ ROUTES = (
         answer=_event,
         takes=wire.POSTED,
         gives=wire.ANSWER,
+        made={202: "An abort that is obeyed, and recorded once the database is back"},
         refuses=(404, 409),
         summary="Say what happened; the same id answers as the first time",
     ),
