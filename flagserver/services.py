@@ -15,6 +15,7 @@ from flagserver.live import Live
 from flagserver.locks import Locks
 from flagserver.meters import Meters
 from flagserver.refusals import Refusals
+from flagserver.retention import Retention
 from flagserver.rollouts import Rollouts
 from flagserver.settings import Settings, origin_of
 from flagserver.store import Store
@@ -94,7 +95,7 @@ def assemble(settings: Settings, *, clock: Callable[[], float] | None = None) ->
     watch = Watch(store, heard)
     steward = Steward(
         store, live, rollouts, listeners,
-        first=(aborts.record, store.probe), also=(keyring.turn,), chores=(counting.forget_old,),
+        first=(aborts.record, store.probe), also=(keyring.turn,), chores=(Retention(store, settings.keep).sweep,),
         leads=lambda: watch.leads,
     )  # fmt: skip
     return Services(

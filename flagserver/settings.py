@@ -33,6 +33,15 @@ class LogLevel(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """For how many days: telemetry by minute, the looks of finished rollouts, the audit log."""
+
+    telemetry: int = 61
+    looks: int = 90
+    audit: int = 730
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How one server runs. ``port`` 0 takes a free one; ``max_streams`` bounds open change streams."""
 
@@ -45,6 +54,7 @@ class Settings:
     threads: int = 8
     max_streams: int = 10_000
     state_dir: str | None = None
+    keep: Keep = field(default_factory=Keep)
     public_url: str | None = None
     oidc_issuer: str = GITHUB
     trusted_proxies: tuple[Network, ...] = ()
@@ -59,6 +69,9 @@ SETTINGS: Mapping[str, str] = {
     "FLAGSERVER_THREADS": "Threads for requests that use the database: 1 to 64.",
     "FLAGSERVER_MAX_STREAMS": "Change streams open at once: 1 to 100000.",
     "FLAGSERVER_STATE_DIR": "Folder for aborts that the database could not take; with SQLite its file's, else none.",
+    "FLAGSERVER_KEEP_TELEMETRY_DAYS": "Days for which counts by minute are kept; those of unfinished rollouts longer.",
+    "FLAGSERVER_KEEP_LOOKS_DAYS": "Days after a rollout's end for which looks that decided nothing are kept.",
+    "FLAGSERVER_KEEP_AUDIT_DAYS": "Days for which the audit log is kept.",
     "FLAGSERVER_PUBLIC_URL": "The address that gates and apps use, as https://flags.example.com. Jobs' tokens name it.",
     "FLAGSERVER_OIDC_ISSUER": "Who signs the tokens of jobs: GitHub, unless it is your own GitHub Enterprise Server.",
     "FLAGSERVER_TRUSTED_PROXIES": "Proxies whose X-Forwarded-For is believed, as 10.0.0.0/8,192.0.2.7; else nobody's.",
@@ -92,6 +105,11 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         log_level=read.word("FLAGSERVER_LOG_LEVEL", LogLevel, LogLevel.INFO),
         threads=read.number("FLAGSERVER_THREADS", 8, 1, 64),
         max_streams=read.number("FLAGSERVER_MAX_STREAMS", 10_000, 1, 100_000),
+        keep=Keep(
+            telemetry=read.number("FLAGSERVER_KEEP_TELEMETRY_DAYS", Keep().telemetry, 1, 36_500),
+            looks=read.number("FLAGSERVER_KEEP_LOOKS_DAYS", Keep().looks, 1, 36_500),
+            audit=read.number("FLAGSERVER_KEEP_AUDIT_DAYS", Keep().audit, 1, 36_500),
+        ),
         state_dir=environ.get("FLAGSERVER_STATE_DIR") or None,
         public_url=read.address("FLAGSERVER_PUBLIC_URL"),
         oidc_issuer=read.address("FLAGSERVER_OIDC_ISSUER") or GITHUB,

@@ -22,9 +22,6 @@ from rampgate.wire import LATENCY_BOUNDS_MS, STRICT
 MOST = 10**9
 """The highest count of a line, and of a whole batch. One batch cannot spoil a comparison for ever."""
 
-KEPT = 61 * 86_400.0
-"""Seconds for which counts are kept: longer than the longest rollout."""
-
 _ALLOWED = f"from 0 to {MOST}"
 
 _NOTHING = Counters(requests=0, errors=0, active_users=0, affected_users=0)
@@ -92,7 +89,6 @@ class Counting:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._forget_at = 0.0
 
     def apply(self, environment: str, batch: Batch) -> bool:
         """Add a batch's counts; returns false where this batch was applied before.
@@ -119,20 +115,6 @@ class Counting:
             counts_store.add(tx, environment, [_count(one) for one in counted])
             users_store.add(tx, environment, [_seen(one) for one in counted if one.rollout and _has_users(one)])
         return True
-
-    def forget_old(self) -> None:
-        """Delete counts that no rollout can ask for any more; looks for them once an hour.
-
-        Raises:
-            StoreGoneError: the database cannot be used.
-        """
-        now = self._store.now()
-        if now < self._forget_at:
-            return
-        with self._store.write() as tx:
-            counts_store.forget(tx, now - KEPT)
-            users_store.forget(tx, now - KEPT)
-        self._forget_at = now + 3600.0
 
     def minutes(self, wanted: Span, limit: int) -> tuple[tuple[Minute, ...], float | None]:
         """A flag's counts by minute and variant, oldest first; the minute under way is left out, so that what was given

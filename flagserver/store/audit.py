@@ -126,8 +126,8 @@ def first_broken(tx: Tx) -> tuple[int | None, int, str | None]:
     return None, count, sealed[-1].hash if sealed else None
 
 
-def forget(tx: Tx, before: float) -> int:
-    """Delete the lines from before this moment, in seconds since the epoch; the only way in which lines go.
+def forget(tx: Tx, before: float, limit: int = 10_000) -> int:
+    """Delete the oldest lines from before this moment, in seconds since the epoch; the only way in which lines go.
 
     Returns:
         How many there were.
@@ -135,6 +135,10 @@ def forget(tx: Tx, before: float) -> int:
     oldest_kept = tx.run(sa.select(sa.func.min(audit.c.number)).where(audit.c.at >= before)).scalar_one()
     newest = tx.run(sa.select(sa.func.max(audit.c.number))).scalar_one()
     floor = oldest_kept if oldest_kept is not None else (newest or 0) + 1
+    oldest = tx.run(sa.select(sa.func.min(audit.c.number))).scalar_one()
+    if oldest is None or floor <= oldest:
+        return 0
+    floor = min(floor, oldest + limit)
     raised = tx.upsert(versions).values(name=FLOOR, version=floor)
     tx.run(raised.on_conflict_do_update(index_elements=["name"], set_={"version": floor}))
     return tx.run(sa.delete(audit).where(audit.c.number < floor)).rowcount

@@ -68,7 +68,7 @@ class Kept:
     because: tuple[Because, ...]
     actions: tuple[Action, ...]
     refusal: Refusal | None
-    state: State
+    state: State | None
     event: Event
 
 
@@ -254,7 +254,7 @@ def kept_answer(tx: Tx, rollout_id: str, event_id: str) -> Kept | None:
         because=wire.BECAUSE.validate_json(row.because),
         actions=wire.ACTIONS.validate_json(row.actions),
         refusal=wire.REFUSAL.validate_json(row.refusal) if row.refusal else None,
-        state=wire.STATE.validate_json(row.state),
+        state=wire.STATE.validate_json(row.state) if row.state else None,
         event=wire.EVENT.validate_json(row.event),
     )
 

@@ -99,13 +99,6 @@ def dropped_since(tx: Tx, environment: str, moment: float) -> int:
     return int(tx.run(sa.select(total).where(*where)).scalar_one())
 
 
-def forget(tx: Tx, before: float) -> None:
-    """Delete counts and batch marks older than this moment."""
-    tx.run(sa.delete(telemetry).where(telemetry.c.bucket < before))
-    tx.run(sa.delete(latencies).where(latencies.c.bucket < before))
-    tx.run(sa.delete(telemetry_batches).where(telemetry_batches.c.at < before))
-
-
 def _add_up(tx: Tx, table: sa.Table, where: Mapping[str, Any], more: Mapping[str, int]) -> None:
     statement = tx.upsert(table).values({**where, **more})
     sums = {name: table.c[name] + statement.excluded[name] for name in more}

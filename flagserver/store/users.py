@@ -66,11 +66,6 @@ def totals(tx: Tx, rollout_id: str, attempt: int) -> Mapping[str, tuple[int, int
     return {row.variant: (int(row.active_users), int(row.affected_users)) if row.known else None for row in rows}
 
 
-def forget(tx: Tx, before: float) -> None:
-    """Delete what is older than this moment."""
-    tx.run(sa.delete(table).where(table.c.bucket < before))
-
-
 def estimate(sketch: bytes) -> int:
     """About how many users raised these registers: right to 1.6 % (one standard deviation)."""
     held = [sketch.count(rank) for rank in range(HIGHEST_RANK + 1)]

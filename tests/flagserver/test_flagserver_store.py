@@ -319,19 +319,6 @@ def test_counts_from_many_writers_at_once_add_up_exactly(store: Store, clock: Cl
         assert telemetry.totals(tx, "ro_1", 2) == {}
 
 
-def test_old_counts_are_forgotten_and_new_ones_kept(store: Store, clock: Clock) -> None:
-    one = Count(flag="shop", rollout="", attempt=0, variant="on", requests=1, errors=0, exposures=1)
-    with store.write() as tx:
-        telemetry.mark(tx, "production", "old", "app", 0)
-        telemetry.add(tx, "production", [one])
-    clock.go(3600)
-    with store.write() as tx:
-        telemetry.add(tx, "production", [one])
-        telemetry.forget(tx, clock.now - 60)
-        assert telemetry.totals(tx, "", 0) == {"on": Counters(requests=1, errors=0)}
-        assert telemetry.mark(tx, "production", "old", "app", 0)
-
-
 def test_keys_are_kept_and_revoked_once(store: Store) -> None:
     record = keys.KeyRecord(
         selector="abc", verifier="0" * 64, role="sdk", environment="production", name="app", created_at=1.0,
