@@ -6,7 +6,18 @@ from math import exp
 from urllib.parse import quote, urlsplit
 
 from flagserver.views.dashboard.drawing import Curve, Seen
-from flagserver.views.dashboard.said import TONES, Line, Safety, Tone, coming, deadlines, following, notices, safety
+from flagserver.views.dashboard.said import (
+    TONES,
+    Line,
+    Safety,
+    Tone,
+    coming,
+    deadlines,
+    following,
+    notices,
+    safety,
+    short,
+)
 from rampgate import figures
 from rampgate.evidence import ArmName, Counters, Look, Sample
 from rampgate.machine.events import Judged, Told
@@ -159,12 +170,6 @@ def looks_of(rollout: Rollout, entries: Sequence[Entry]) -> tuple[Look, ...]:
     )
 
 
-def short(version: str) -> str:
-    """A commit's first letters; any other version as it is, cut where it is long."""
-    is_sha = len(version) == 40 and all(sign in "0123456789abcdef" for sign in version)
-    return version[:9] if is_sha else one_line(version, 40)
-
-
 def _arms(rollout: Rollout, last: Sequence[Look], telemetry: Telemetry | None) -> Iterator[Arm]:
     found = figures.figures(last)
     samples: Mapping[ArmName, Sample] = {ArmName.STABLE: found.stable, ArmName.CANARY: found.canary}
@@ -190,8 +195,9 @@ def _rungs(rollout: Rollout, entries: Sequence[Entry], now: float) -> Iterator[R
     for number in range(plan.last + 1):
         name = "dark" if number == 0 else percent(plan.step(number).share)
         if number not in begun:
-            held = plan.hold_back if number == plan.last and not state.phase.is_final else 0
-            yield Rung(name=name, place="ahead", when=f"{percent(held)} held back" if held else "")
+            back = state.phase.is_final or state.phase is Phase.REVERTING
+            held = f"{percent(plan.hold_back)} held back" if number == plan.last and plan.hold_back else "ahead"
+            yield Rung(name=name, place="ahead", when="not reached" if back else held)
         else:
             here = number == state.step and state.phase in figures.ON_THE_RAMP
             yield Rung(name=name, place="here" if here else "behind", when=clock(begun[number], now))

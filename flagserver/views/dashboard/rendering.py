@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from flagserver.views.dashboard.drawing import Curve, evidence_picture, rates_picture, share_picture
-from flagserver.views.dashboard.ramp import short
+from flagserver.views.dashboard.said import short
 from rampgate.plan import percent
 from rampgate.wording import clock, count, one_line
 

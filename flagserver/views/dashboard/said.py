@@ -12,7 +12,7 @@ from rampgate.evidence import Look, VerdictReason, VerdictWord
 from rampgate.machine.state import BUDGET_OF, Deadline, HeldBy, Phase, WidenedBy, running
 from rampgate.plan import percent
 from rampgate.rollout import Rollout
-from rampgate.wording import THEN, ratio
+from rampgate.wording import THEN, one_line, ratio
 
 
 class Tone(StrEnum):
@@ -63,19 +63,25 @@ class Safety:
     harm: float | None = None
 
 
+def short(version: str) -> str:
+    """A commit's first letters; any other version as it is, cut where it is long."""
+    is_sha = len(version) == 40 and all(sign in "0123456789abcdef" for sign in version)
+    return version[:9] if is_sha else one_line(version, 40)
+
+
 HARM_BUILDING = 0.5
 """The part of what reverts from which the evidence is called building."""
 
 
 def safety(rollout: Rollout, looks: Sequence[Look]) -> Safety:
     """Whether users are safe, in words that promise nothing that is not known."""
-    state, stable = rollout.state, rollout.stable.version or "stable"
+    state, stable = rollout.state, short(rollout.stable.version or "stable")
     if state.phase in (Phase.PROMOTED, Phase.SUPERSEDED):
         return Safety(tone=TONES[state.phase], text=state.text or state.reason.value)
     if (state.phase.is_final or state.phase is Phase.REVERTING) and not state.baseline:
         return Safety(tone=Tone.BAD, text="Nothing serves users", detail=state.text)
     if state.phase.is_final or state.phase is Phase.REVERTING:
-        return Safety(tone=Tone.BAD, text=f"Users are safe on {stable}", detail=state.text)
+        return Safety(tone=Tone.GOOD, text=f"Users are safe on {stable}", detail=state.text)
     if rollout.share == 0:
         return Safety(tone=Tone.GOOD, text="Nobody meets it yet", detail=f"All users are on {stable}.")
     look = looks[-1] if looks else None

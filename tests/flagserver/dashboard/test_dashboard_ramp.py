@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from flagserver.views.dashboard.ramp import Ramp, pull_url, ramp, short, web
-from flagserver.views.dashboard.said import Tone
+from flagserver.views.dashboard.ramp import Ramp, pull_url, ramp, web
+from flagserver.views.dashboard.said import Tone, short
 from rampgate.evidence import Counters
 from rampgate.machine.state import Lock, Order
 from rampgate.rollout import Telemetry
@@ -29,8 +29,8 @@ def lines(story: Story) -> list[str]:
         ("deploying", Tone.GOOD, "Nobody meets it yet"),
         ("ramping", Tone.GOOD, "No clear sign of harm"),
         ("source-down", Tone.ASKING, "Not known: the metrics cannot be read"),
-        ("reverting", Tone.BAD, "Users are safe on v1"),
-        ("aborted", Tone.BAD, "Users are safe on v1"),
+        ("reverting", Tone.GOOD, "Users are safe on v1"),
+        ("aborted", Tone.GOOD, "Users are safe on v1"),
         ("promoted", Tone.GOOD, "The new version serves everybody."),
     ],
 )
