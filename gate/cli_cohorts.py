@@ -8,7 +8,7 @@ import click
 
 from gate.config.words import duration
 from gate.errors import InputError, MisuseError
-from gate.flagserver_api import Place
+from gate.places import Place
 from gate.terminal import flag_server, spoken
 from rampgate.evidence import ArmName
 from rampgate.forcing import NAME

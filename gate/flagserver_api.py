@@ -7,7 +7,6 @@ try again) or it refused (`FlagServerRefusedError`, trying again is no use). Wha
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -18,6 +17,7 @@ from urllib3.util.retry import Retry
 
 from gate.errors import FlagServerRefusedError, FlagServerUnreachableError
 from gate.fetch import CutAdapter, Cutter
+from gate.places import COHORT, TESTER_TOKEN, Cohort, TesterToken
 from rampgate.evidence import ArmName
 from rampgate.locks import HeldLock, NewLock
 from rampgate.machine.events import Event
@@ -71,40 +71,6 @@ class Access(Protocol):
 
     def renewed(self, key: str) -> str:
         """Another one, in place of this, which is refused."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where one user stands: what they get, and the smallest share with them, in 1/100 000; ``None``: not known."""
-
-    user: str
-    variant: str | None
-    start: Annotated[int | None, Field(alias="from")]
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cohort:
-    """Where users stand in a flag's rollout, or would under a salt; without either ``salt`` is ``None``."""
-
-    flag: str
-    rollout: str | None
-    salt: str | None
-    share: int | None
-    users: tuple[Place, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TesterToken:
-    """A tester token as the server made it; ``expires`` in seconds since the epoch."""
-
-    token: str = field(repr=False)
-    id: str
-    expires: float
-
-
-_COHORT: TypeAdapter[Cohort] = TypeAdapter(Cohort)
-_TOKEN: TypeAdapter[TesterToken] = TypeAdapter(TesterToken)
 
 
 class FlagServer:
@@ -236,12 +202,12 @@ class FlagServer:
     def cohort(self, environment: str, flag: str, users: Sequence[str], salt: str | None) -> Cohort:
         """Where these users stand in the flag's rollout, or would stand under this salt."""
         body = {"users": list(users), "salt": salt}
-        return _read(_COHORT, self._call("POST", f"{_flag(environment, flag)}/cohort", body))
+        return _read(COHORT, self._call("POST", f"{_flag(environment, flag)}/cohort", body))
 
     def tester_token(self, environment: str, flag: str, arm: ArmName, lasts: float, why: str | None) -> TesterToken:
         """A token that forces its holder onto an arm of the flag's rollout, for so many seconds."""
         body = {"arm": arm.value, "seconds": lasts, "why": why}
-        return _read(_TOKEN, self._call("POST", f"{_flag(environment, flag)}/tester-tokens", body))
+        return _read(TESTER_TOKEN, self._call("POST", f"{_flag(environment, flag)}/tester-tokens", body))
 
     def _call(
         self,
