@@ -34,11 +34,16 @@ def judge_lines() -> None:
     {"start": {"alpha": 0.05, "margin": 1.2}} begins a rollout; docs/judge.md says the rest.
     """
     begun = None
+    sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
     for number, line in enumerate(sys.stdin, start=1):
         if not line.strip():
             continue
         try:
             begun, said = lines.answer(begun, line)
+        except lines.PollError as error:
+            assert begun is not None
+            begun, said = lines.unread(begun, error)
+            click.echo(f"Line {number}: {error}.", err=True)
         except lines.LineError as error:
             raise MisuseError(f"Line {number}: {error}.") from error
         if said is not None:

@@ -14,7 +14,7 @@ from typing import Any
 from gate.judge.state import JudgeState, Situation
 from gate.judge.verdict import begin, judge
 from rampgate.criteria import JudgeSettings
-from rampgate.evidence import Counters, Reading, VerdictWord
+from rampgate.evidence import Counters, Reading, SourceDown, VerdictReason, VerdictWord
 from rampgate.plan import WHOLE
 
 SETTINGS = ("alpha", "beta", "margin", "floor", "exclude", "min_polls", "min_intervals")
@@ -30,6 +30,10 @@ class LineError(ValueError):
     """A line that is none of the format's: what is wrong with it, in one sentence."""
 
 
+class PollError(LineError):
+    """A line within a rollout that cannot be read: it counts as a poll of a source that could not be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Begun:
     """A rollout under way: the judge, how many stages there are, and what its start said that means nothing here."""
@@ -43,14 +47,33 @@ def answer(begun: Begun | None, line: str) -> tuple[Begun, dict[str, Any] | None
     """What follows from one line: the rollout to go on with, and the answer (``None`` to a start).
 
     Raises:
-        LineError: the line cannot be read, or no rollout has begun.
+        PollError: a line of a rollout under way cannot be read; ``unread`` is its answer.
+        LineError: a start cannot be read, or no rollout has begun.
     """
-    document = _object(line)
+    try:
+        document = _object(line)
+    except LineError as error:
+        raise (error if begun is None else PollError(str(error))) from None
     if "start" in document:
         return started(document["start"]), None
     if begun is None:
         raise LineError('a rollout begins with a line such as {"start": {"alpha": 0.05, "stages": 3}}')
-    situation, reading = _poll(document, begun.stages)
+    try:
+        situation, reading = _poll(document, begun.stages)
+    except LineError as error:
+        raise PollError(str(error)) from None
+    return _judged(begun, situation, reading)
+
+
+def unread(begun: Begun, why: PollError) -> tuple[Begun, dict[str, Any]]:
+    """The answer to a line that cannot be read: never a pass, and harm that was found stays found."""
+    state = begun.state
+    situation = Situation(step=state.step, share=state.share, last=False, settled_at=0.0)
+    down = SourceDown(at=state.tally.at or 0.0, reason=VerdictReason.SOURCE_UNREADABLE, text=str(why))
+    return _judged(begun, situation, down)
+
+
+def _judged(begun: Begun, situation: Situation, reading: Reading | SourceDown) -> tuple[Begun, dict[str, Any]]:
     state, look = judge(begun.state, situation, reading)
     verdict = look.verdict
     said = {

@@ -18,6 +18,7 @@ from flagserver.views.health import READY_WITHIN
 from flagserver.views.route import MOST_BODY, Route
 from rampgate.evidence import Counters
 from rampgate.machine.state import Order
+from rampgate.wire import LATENCY_BOUNDS_MS
 from tests.flagserver.inside import PLAN, Inside, new_rollout
 
 GUARDED = [one for one in ROUTES if one.role is not None]
@@ -250,6 +251,21 @@ def test_a_batch_is_counted_once_and_a_rollouts_totals_are_both_arms_at_one_mome
     assert found["stable"] == nothing
     assert found["dropped"] == 8
     assert found["at"] == inside.clock.now
+
+
+def test_latencies_are_told_in_the_clients_own_buckets_whatever_others_count_by(inside: Inside) -> None:
+    rollout = inside.create(new_rollout())
+    where = f"/v1/rollouts/{rollout.id}/telemetry"
+    inside.call("POST", "/v1/telemetry", batch(rollout.id), role=Role.SDK)
+    odd = {"bounds": [0.5, 7, 20000], "counts": [1, 2, 4, 8]}
+    inside.call("POST", "/v1/telemetry", batch(rollout.id, "b2", latency_ms=odd), role=Role.SDK)
+    inside.call("POST", "/v1/telemetry", batch(rollout.id, "b3", attempt=2), role=Role.SDK)
+    found = inside.call("GET", where).get_json()
+    bounds = [bound / 1000 for bound in LATENCY_BOUNDS_MS]
+    assert found["stable_latency"] == {"bounds": bounds, "counts": [0] * len(bounds), "total": 0}
+    spread = dict(zip(found["canary_latency"]["bounds"], found["canary_latency"]["counts"], strict=True))
+    assert [spread[bound] for bound in (0.001, 0.005, 0.01, 0.05, 0.1, 10.0)] == [1, 1, 1 + 2 + 3, 6, 7, 7]
+    assert found["canary_latency"]["total"] == 5 + 15
 
 
 def test_counts_of_what_does_not_exist_are_left_out(inside: Inside) -> None:

@@ -11,10 +11,24 @@ from pydantic import TypeAdapter
 from gate import recorded
 from gate.cli import main
 from gate.errors import MisuseError
-from gate.judge import judge
+from gate.judge import Situation, judge
 from gate.judge.replay import begun, situation_of
 from gate.recorded import Record
-from rampgate.evidence import Counters, Look, Reading, Verdict, VerdictReason, VerdictWord
+from rampgate.criteria import JudgeSettings, Limit, MetricKind, MetricSettings
+from rampgate.evidence import (
+    Counters,
+    Histogram,
+    Look,
+    Measure,
+    Measured,
+    Moments,
+    Reading,
+    SourceDown,
+    Value,
+    Verdict,
+    VerdictReason,
+    VerdictWord,
+)
 from rampgate.plan import RolloutPlan, Step
 
 PLAN = RolloutPlan(flag="shop", environment="production", steps=(Step(share=10_000), Step(share=100_000)))
@@ -65,6 +79,46 @@ def test_an_exported_rollout_reads_back_whole_and_replays(record: Record, export
     assert (ran.exit_code, ran.output) == (0, "Attempt 1: 10 looks, the same verdicts.\n")
 
 
+def test_a_record_of_many_metrics_replays_to_the_same_verdicts_too(tmp_path: Path) -> None:
+    kinds = (("slow", MetricKind.LATENCY), ("orders", MetricKind.COUNT), ("basket", MetricKind.MEAN))
+    metrics = tuple(MetricSettings(name=name, kind=kind) for name, kind in kinds)
+    limits = (Limit(metric="load", failure="result > 0.9", failure_limit=3),)
+    load = MetricSettings(name="load", kind=MetricKind.VALUE)
+    plan = replace(PLAN, judge=JudgeSettings(metrics=(*metrics, load), limits=limits))
+    state, looks = begun(plan), []
+    for number in range(12):
+        stable, canary, now = _measures(9000 * number), _measures(1000 * number), 1e9 + 15.0 * number
+        both: dict[str, Measured | SourceDown] = {
+            name: Measured(stable=stable[name], canary=canary[name], at=now) for name in stable
+        }
+        down = SourceDown(at=1e9, reason=VerdictReason.SOURCE_UNREACHABLE, text="gone")
+        reading = Reading(
+            at=1e9 + 15.0 * number,
+            stable=Counters(requests=9000 * number, errors=90 * number),
+            canary=Counters(requests=1000 * number, errors=10 * number),
+            metrics=both if number != 7 else {**both, "slow": down},
+        )
+        situation = Situation(step=1, share=10_000, last=False, settled_at=1e9)
+        state, look = judge(state, situation, reading)
+        looks.append(look)
+    assert looks[7].verdict.word is VerdictWord.SOURCE_DOWN
+    record = Record(rollout="r1", plan=plan, attempts=((1, tuple(looks)),))
+    file = tmp_path / "looks.jsonl"
+    file.write_text("\n".join(recorded.lines(record)))
+    assert recorded.read(file) == record
+    ran = invoke("replay", "--file", file)
+    assert (ran.exit_code, ran.output) == (0, "Attempt 1: 12 looks, the same verdicts.\n")
+
+
+def _measures(size: int) -> dict[str, Measure]:
+    return {
+        "slow": Histogram(bounds=(0.1, 1.0), counts=(size * 9 // 10, size * 99 // 100), total=size),
+        "orders": Counters(requests=size, errors=3 * size),
+        "basket": Moments(count=size, sum=2.0 * size, squares=5.0 * size),
+        "load": Value(value=0.5),
+    }
+
+
 def test_a_difference_ends_a_replay_with_1_and_says_where(exported: Path) -> None:
     lines = exported.read_text().splitlines()
     lines[9] = lines[9].replace('"word": "healthy"', '"word": "regressed"')
@@ -105,15 +159,20 @@ def test_looks_recorded_before_there_were_further_metrics_still_read(record: Rec
     assert look.validate_python(document) == replace(record.looks[3], settled_at=0.0)
 
 
-def test_judge_answers_polls_in_json_lines_and_ends_with_2_on_nonsense() -> None:
+def test_judge_answers_polls_in_json_lines_and_ends_with_2_on_a_start_that_is_none() -> None:
     poll = {"t": 1, "poll": 0, "stage": 0, "share": 0.1, "canary": {"requests": 1, "errors": 0}, "stable": None}
     given = "\n".join(json.dumps(one) for one in ({"start": {"stages": 3, "seed": 1}}, poll)) + "\n\nnonsense\n"
     ran = invoke("judge", given=given)
 
-    assert ran.exit_code == 2
-    assert [json.loads(line)["decision"] for line in ran.stdout.splitlines()] == ["continue"]
+    assert ran.exit_code == 0
+    said = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert [(one["decision"], one["outcome"]) for one in said] == [
+        ("continue", "source_down"),
+        ("continue", "source_down"),
+    ]
     assert "Line 1: nothing is known of seed" in ran.stderr
     assert "Line 4: no JSON." in ran.stderr
+    assert invoke("judge", given='{"start": {"alpha": 2}}\n').exit_code == 2
 
 
 def test_a_forecast_tells_each_step_and_strict_refuses(config: Path) -> None:

@@ -102,6 +102,29 @@ def test_a_line_that_is_none_is_refused_with_what_is_wrong(line, named):
         spoken(START, line)
 
 
+def test_a_poll_that_cannot_be_read_is_answered_and_is_never_a_pass():
+    begun, _ = lines.answer(None, json.dumps(START))
+    for number in range(20):
+        begun, said = lines.answer(
+            begun, json.dumps(poll(number, (600 * number, 6 * number), (5400 * number, 54 * number)))
+        )
+    assert said["decision"] == "promote"
+    with pytest.raises(lines.PollError) as caught:
+        lines.answer(begun, "\x00 garbage")
+    begun, said = lines.unread(begun, caught.value)
+    assert (said["decision"], said["outcome"], said["reason"]) == ("continue", "source_down", "source_unreadable")
+
+
+def test_harm_that_was_found_outlasts_a_line_that_cannot_be_read():
+    begun, _ = lines.answer(None, json.dumps(START))
+    for number in range(6):
+        begun, said = lines.answer(
+            begun, json.dumps(poll(number, (600 * number, 300 * number), (5400 * number, 54 * number)))
+        )
+    assert said["decision"] == "revert"
+    assert lines.unread(begun, lines.PollError("garbage"))[1]["decision"] == "revert"
+
+
 def test_a_poll_before_any_start_is_refused():
     with pytest.raises(lines.LineError, match="begins"):
         spoken(poll(0, (0, 0), (0, 0)))
