@@ -206,7 +206,7 @@ def _stands(record: RolloutRecord, now: float, *, cut_off: bool) -> Standing:
     due = [name for name, one in running(state).items() if one.at <= now]
     if state.retirement_begun or not due:
         return Standing(share=said, state=state)
-    if cut_off:
+    if cut_off and due != [Deadline.LOCK]:
         # Once its delay is over the old version may be gone, and nobody here would know.
         return Standing(share=said if Deadline.RETIRE in due else 0, state=None)
     after = handle(record.plan, state, None, now)[-1][1].state

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flagserver.auth import Role
+from flagserver.publish import served_share
 from rampgate.machine.events import Told
 from rampgate.machine.state import Order, Phase, Reason, Refused
 from rampgate.rollout import Rollout
@@ -175,3 +176,11 @@ def test_a_lock_is_in_the_audit_log_with_who_and_why(server: Inside) -> None:
     assert [line["why"] for line in lines] == ["incident", "it is over"]
     assert "@bob" in lines[1]["actor"]
     assert lines[1]["before"]["scope"] == "production"
+
+
+def test_a_lock_that_ends_while_the_database_is_away_takes_nobody_back(server: Inside) -> None:
+    at_ten_percent(server)
+    lock(server, until=server.clock.now + 10)
+    ((record, _),) = server.services.live.ramping()
+    assert served_share(record, server.clock.now + 20, cut_off=True) == 10_000
+    assert served_share(record, server.clock.now + PLAN.lease + 1, cut_off=True) == 0
