@@ -21,6 +21,8 @@ TRUSTED_FOR = 1.0
 """Seconds for which a key that was just looked up is taken for good, unless the keys changed."""
 
 _MOST = 4096
+_LONGEST = 256
+"""Bytes of a path that is remembered, and how many are: what strangers send must not fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ class AtOnce:
             found = found if found is not None and found[0].served is Served.LOOP else None
         if len(self._found) >= _MOST:
             self._found.clear()
-        self._found[name] = found
+        if len(path) <= _LONGEST:
+            self._found[name] = found
         return found
 
     def _admit(self, route: Route, headers: Mapping[str, str], params: Mapping[str, str]) -> Caller | None:

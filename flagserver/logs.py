@@ -11,6 +11,7 @@ import structlog
 
 from flagserver.settings import LogForm, LogLevel
 
+# As long as the audit log's column.
 _GIVEN = re.compile(r"[A-Za-z0-9._:/+=@-]{1,64}")
 _prefix = secrets.token_hex(5)
 _numbers = itertools.count(1)
