@@ -1,12 +1,13 @@
 """Rollouts that never happened: a plan over traffic that is made up, or that was recorded, under a seed.
 
 Traffic is Poisson, errors fall by the rates of a `World`. The plan's ramp is walked by the judge's own words and the
-bakes; what people, leases and deployers do to a rollout is not simulated.
+bakes; what people, leases and deployers do to a rollout is not simulated. Further metrics are made up, alike in both
+arms, and fixed limits on them are left out.
 """
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
@@ -14,8 +15,22 @@ from statistics import median
 from gate.judge.replay import begun
 from gate.judge.state import Situation
 from gate.judge.verdict import judge
-from rampgate.evidence import Counters, Look, Reading, VerdictWord
+from rampgate.criteria import ERRORS, MetricKind
+from rampgate.evidence import (
+    Counters,
+    Histogram,
+    Look,
+    Measure,
+    Measured,
+    Moments,
+    Reading,
+    Value,
+    VerdictWord,
+)
 from rampgate.plan import WHOLE, RolloutPlan
+
+USUAL = ((0.05, 0.5), (0.1, 0.8), (0.25, 0.95), (0.5, 0.99), (1.0, 1.0))
+"""Seconds, and the part of the requests that takes at most so long."""
 
 LONGEST = 20_000
 """Polls after which a simulated rollout is left where it stands."""
@@ -110,7 +125,9 @@ def of_looks(looks: Sequence[Look]) -> tuple[tuple[float, int, int], ...]:
 
 def ramp(plan: RolloutPlan, world: World, seed: int) -> Fate:
     """One rollout, from its first step to its revert or its last bake."""
+    plan = _with_limits_on_errors(plan)
     rng, state = random.Random(f"ramp {seed}"), begun(plan)
+    beside = {one.name: (_Made(one.kind), _Made(one.kind)) for one in plan.judge.metrics}
     now, step, entered, bad = 0.0, 1, 0.0, 0
     counts = [[0, 0], [0, 0]]
     for number in range(LONGEST):
@@ -118,9 +135,13 @@ def ramp(plan: RolloutPlan, world: World, seed: int) -> Fate:
         share = min(plan.step(step).share, WHOLE - plan.hold_back) if last else plan.step(step).share
         if number:
             now += plan.poll
+            before = [one[0] for one in counts]
             bad += _poll(rng, world, plan.poll, now, share, number, counts)
+            for both in beside.values():
+                for made, had, has in zip(both, before, counts, strict=True):
+                    made.add(rng, has[0] - had)
         situation = Situation(step=step, share=share, last=last, settled_at=entered)
-        state, look = judge(state, situation, _reading(now, counts))
+        state, look = judge(state, situation, _reading(now, counts, beside))
         word = look.verdict.word
         if word is VerdictWord.REGRESSED:
             return Fate(reverted=now, bad=bad)
@@ -147,9 +168,58 @@ def _poll(
     return failed
 
 
-def _reading(now: float, counts: Sequence[Sequence[int]]) -> Reading:
+class _Made:
+    """One arm's figures of a further metric: a usual spread, 1 % of failures, values around 1."""
+
+    def __init__(self, kind: MetricKind) -> None:
+        self._kind = kind
+        self._figures = [0.0] * (1 + len(USUAL))
+
+    def add(self, rng: random.Random, requests: int) -> None:
+        """The figures of so many more requests."""
+        more: list[float] = [requests]
+        if self._kind is MetricKind.LATENCY:
+            left, before = requests, 0.0
+            for _, within in USUAL:
+                here = binomial(rng, left, (within - before) / (1.0 - before)) if before < 1.0 else left
+                left, before = left - here, within
+                more.append(requests - left)
+        elif self._kind is MetricKind.MEAN:
+            values = [rng.expovariate(1.0) for _ in range(min(requests, 500))]
+            more = [len(values), sum(values), sum(one * one for one in values)]
+        else:
+            more.append(binomial(rng, requests, 0.01))
+        for place, one in enumerate(more):
+            self._figures[place] += one
+
+    def measure(self) -> Measure:
+        """What a source would say."""
+        first, *rest = self._figures
+        match self._kind:
+            case MetricKind.LATENCY:
+                counts = tuple(int(one) for one in rest)
+                return Histogram(bounds=tuple(bound for bound, _ in USUAL), counts=counts, total=int(first))
+            case MetricKind.MEAN:
+                return Moments(count=int(first), sum=rest[0], squares=rest[1])
+            case MetricKind.VALUE:
+                return Value(value=0.0)
+            case _:
+                return Counters(requests=int(first), errors=int(rest[0]))
+
+
+def _with_limits_on_errors(plan: RolloutPlan) -> RolloutPlan:
+    kept = tuple(one for one in plan.judge.limits if one.metric == ERRORS)
+    return replace(plan, judge=replace(plan.judge, limits=kept))
+
+
+def _reading(
+    now: float, counts: Sequence[Sequence[int]], beside: Mapping[str, tuple[_Made, _Made]] | None = None
+) -> Reading:
     stable, canary = (Counters(requests=one[0], errors=one[1]) for one in counts)
-    return Reading(at=now, stable=stable, canary=canary)
+    metrics = {
+        name: Measured(stable=one.measure(), canary=other.measure()) for name, (one, other) in (beside or {}).items()
+    }
+    return Reading(at=now, stable=stable, canary=canary, metrics=metrics)
 
 
 def rows(plan: RolloutPlan, world: World, ratios: Sequence[float], rollouts: int) -> Iterator[Row]:

@@ -211,3 +211,19 @@ def test_a_picture_of_another_kind_is_refused(config: Path, tmp_path: Path) -> N
 
     assert ran.exit_code == 2
     assert "p.gif: a picture's name ends in .png or .svg." in ran.stderr
+
+
+def test_a_plan_of_many_metrics_is_simulated_and_gets_through(tmp_path: Path) -> None:
+    file = tmp_path / "rampgate.yml"
+    more = (
+        "metrics: [{errors: flagserver}, {latency: flagserver}, {count: command, command: ./x}, "
+        "{mean: command, command: ./x, margin: 1.5}, {value: command, command: ./x}]\n"
+        "limits: [{metric: value, success: result > 1}]\n"
+    )
+    file.write_text(CONFIG.replace("metrics: [{errors: flagserver}]\n", more))
+    options = ("--rps", 200, "--error-rate", 0.01, "--ratio", 1, "--ratio", 5, "--rollouts", 2)
+    ran = invoke("simulate", file, *options)
+    assert ran.exit_code == 0, ran.output
+    healthy, broken = ran.output.splitlines()[2:4]
+    assert healthy.startswith("| healthy | 0.000 | 1.000 |")
+    assert broken.startswith("| ×5 | 1.000 |")
