@@ -255,14 +255,12 @@ def test_a_batch_is_counted_once_and_a_rollouts_totals_are_both_arms_at_one_mome
 
 def test_latencies_are_told_in_the_clients_own_buckets_whatever_others_count_by(inside: Inside) -> None:
     rollout = inside.create(new_rollout())
-    where = f"/v1/rollouts/{rollout.id}/telemetry"
-    inside.call("POST", "/v1/telemetry", batch(rollout.id), role=Role.SDK)
-    odd = {"bounds": [0.5, 7, 20000], "counts": [1, 2, 4, 8]}
-    inside.call("POST", "/v1/telemetry", batch(rollout.id, "b2", latency_ms=odd), role=Role.SDK)
-    inside.call("POST", "/v1/telemetry", batch(rollout.id, "b3", attempt=2), role=Role.SDK)
-    found = inside.call("GET", where).get_json()
-    bounds = [bound / 1000 for bound in LATENCY_BOUNDS_MS]
-    assert found["stable_latency"] == {"bounds": bounds, "counts": [0] * len(bounds), "total": 0}
+    odd = {"latency_ms": {"bounds": [0.5, 7, 20000], "counts": [1, 2, 4, 8]}}
+    for one in (batch(rollout.id), batch(rollout.id, "b2", **odd), batch(rollout.id, "b3", attempt=2)):
+        inside.call("POST", "/v1/telemetry", one, role=Role.SDK)
+    found = inside.call("GET", f"/v1/rollouts/{rollout.id}/telemetry").get_json()
+    assert found["stable_latency"]["bounds"] == [bound / 1000 for bound in LATENCY_BOUNDS_MS]
+    assert (set(found["stable_latency"]["counts"]), found["stable_latency"]["total"]) == ({0}, 0)
     spread = dict(zip(found["canary_latency"]["bounds"], found["canary_latency"]["counts"], strict=True))
     assert [spread[bound] for bound in (0.001, 0.005, 0.01, 0.05, 0.1, 10.0)] == [1, 1, 1 + 2 + 3, 6, 7, 7]
     assert found["canary_latency"]["total"] == 5 + 15
