@@ -15,7 +15,7 @@ PATIENCE = 30.0
 
 
 class Shop(ThreadingHTTPServer):
-    """One version of a shop: an exporter of two counters. Prometheus comes by each second."""
+    """One version of a shop: an exporter of two counters and a histogram. Prometheus comes by each second."""
 
     def __init__(self, version: str, slot: str) -> None:
         super().__init__(("127.0.0.1", 0), _Metrics)
@@ -32,7 +32,11 @@ class Shop(ThreadingHTTPServer):
         version = self.version.replace("\\", "\\\\").replace('"', '\\"')
         labels = f'version="{version}",slot="{self.slot}"'
         lines = [f'http_requests_total{{{labels},code="{code}"}} {count}' for code, count in self.counts.items()]
-        return "\n".join(["# TYPE http_requests_total counter", *lines, ""])
+        # Half of the requests take at most 0.1 s, all of them at most 1 s.
+        total = sum(self.counts.values())
+        spread = {"0.1": total // 2, "1.0": total, "+Inf": total}
+        buckets = [f'took_seconds_bucket{{{labels},le="{bound}"}} {count}' for bound, count in spread.items()]
+        return "\n".join(["# TYPE http_requests_total counter", *lines, "# TYPE took_seconds histogram", *buckets, ""])
 
     def was_scraped(self) -> None:
         with self._scraped:

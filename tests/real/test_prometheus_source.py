@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from gate.metrics import Means, PrometheusOptions, Question
-from rampgate.evidence import Counters, Reading, SourceDown, VerdictReason
+from gate.metrics import Means, PrometheusOptions, Question, Wanted
+from rampgate.criteria import MetricKind
+from rampgate.evidence import Counters, Histogram, Measured, Reading, SourceDown, Value, VerdictReason
 from rampgate.rollout import Slot, Telemetry
 from tests.real.prometheus import PATIENCE, Prometheus, Shop, prometheus, shop
 
@@ -34,7 +35,10 @@ class Town:
         options = {"requests": REQUESTS, "errors": ERRORS, "timeout": 2.0} | options
         given = PrometheusOptions(url=self.server.url, **options)
         assert not list(given.problems("metrics[0]"))
-        question = Question(
+        return given.source(Means(telemetry=_NoTelemetry(), environ={})).read(self.question(canary, stable))
+
+    def question(self, canary: str | None = None, stable: str | None = None) -> Question:
+        return Question(
             rollout_id="r1",
             flag="shop",
             environment="production",
@@ -44,7 +48,6 @@ class Town:
             since=time.time(),
             at=time.time(),
         )
-        return given.source(Means(telemetry=_NoTelemetry(), environ={})).read(question)
 
     def becomes(self, stable: Counters | None, canary: Counters | None) -> Reading:
         """Reads after each scrape until the counts are these."""
@@ -103,6 +106,22 @@ def test_raw_counters_of_both_arms_are_read_through_growth_and_restart(town: Tow
     town.becomes(STABLE, Counters(requests=143, errors=3))
     town.canary.counts = {"200": 2}
     town.becomes(STABLE, Counters(requests=2, errors=0))
+
+
+def test_a_histogram_and_a_value_are_read_as_further_metrics(town: Town) -> None:
+    options = PrometheusOptions(url=town.server.url, timeout=2.0)
+    means = Means(telemetry=_NoTelemetry(), environ={})
+    question = town.question()
+    buckets = {"buckets": 'sum by (le) (took_seconds_bucket{version="{{version}}"})'}
+    found = options.gauge(means, Wanted(name="latency", kind=MetricKind.LATENCY, queries=buckets)).read(question)
+    assert isinstance(found, Measured), found
+    assert found.stable == Histogram(bounds=(0.1, 1.0), counts=(454, 909), total=909)
+    assert found.canary == Histogram(bounds=(0.1, 1.0), counts=(50, 100), total=100)
+    quick = 'sum(took_seconds_bucket{version="{{version}}",le="0.1"})'
+    share = {"value": quick + ' / sum(http_requests_total{version="{{version}}"})'}
+    value = options.gauge(means, Wanted(name="quick", kind=MetricKind.VALUE, queries=share)).read(question)
+    assert isinstance(value, Measured)
+    assert value.canary == Value(value=0.5)
 
 
 def test_what_is_not_there_is_absent_or_down_and_never_zero(town: Town) -> None:
