@@ -91,15 +91,6 @@ def postgres(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterat
     server.leave()
 
 
-@pytest.fixture
-def own_postgres() -> Iterator[Postgres]:
-    """A PostgreSQL for one test to kill."""
-    with tempfile.TemporaryDirectory(prefix="rg-pg-", ignore_cleanup_errors=True) as folder:
-        server = Postgres(folder)
-        yield server
-        server.end()
-
-
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated SQLite database, to be copied."""
