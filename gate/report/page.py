@@ -212,6 +212,8 @@ def _evidence(rollout: Rollout, looks: Sequence[Look]) -> Iterator[str]:
     if weighed is not None:
         shown = min(weighed, 1.0)
         yield f"**Evidence of harm:** `{bar(shown, 10)}` {100 * shown:.0f} % of what reverts it"
+    if look.verdict.culprit is not None:
+        yield f"**Culprit:** {plain(look.verdict.culprit, 60)}"
     needed = rollout.plan.judge.exclude[0 if look.step <= 1 else 1]
     if look.step and rollout.state.phase in figures.ON_THE_RAMP:
         found = f"more than {ratio(look.verdict.excluded)}" if look.verdict.excluded else "nothing yet"

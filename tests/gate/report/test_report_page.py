@@ -103,6 +103,15 @@ def test_the_forecast_stands_there_until_the_first_step_is_left() -> None:
     assert "Forecast" not in rendered(ramping())
 
 
+def test_the_page_names_the_metric_that_is_worse() -> None:
+    story = ramping()
+    last = story.looks[-1]
+    worse = replace(last, verdict=replace(last.verdict, culprit="latency"))
+    for page in (comment, summary):
+        assert "**Culprit:** latency" in page(story.rollout(), (*story.looks, worse), story.entries, story.now)
+    assert "Culprit" not in rendered(story)
+
+
 def test_looks_that_came_too_late_do_not_stand_in_the_history() -> None:
     story = ramping()
     last = story.entries[-1]
