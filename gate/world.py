@@ -95,6 +95,8 @@ def _check(config: CheckConfig) -> verify.Check:
                 within=config.within,
                 contains=config.contains,
                 headers=config.headers,
+                answers=config.answers,
+                patience=config.patience,
             )
         case CommandCheck():
             return verify.CommandCheck(command=config.command)
