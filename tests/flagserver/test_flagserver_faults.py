@@ -20,6 +20,7 @@ from rampgate.rollout import Posted, Rollout
 from tests.flagserver.callers import Gate, Stream
 from tests.flagserver.conftest import Postgres
 from tests.flagserver.inside import PLAN
+from tests.flagserver.line import Line
 from tests.flagserver.process import FlagServer
 from tests.scenarios.waiting import until
 
@@ -133,6 +134,34 @@ def test_aborts_outlive_a_process_that_is_stopped_before_the_database_is_back(
     state = gate.read(rollout).state
     assert (state.phase, state.reason) == (Phase.REVERTING, Reason.ABORTED)
     until(lambda: ready(two)["status"] == "ready" and not ready(two)["cut_off"])
+
+
+def test_a_replica_that_is_cut_off_alone_widens_for_nobody_and_follows_within_the_lease(
+    town: tuple[Postgres, FlagServer, FlagServer], tmp_path: Path
+) -> None:
+    database, one, _ = town
+    with tempfile.TemporaryDirectory(prefix="rg-line-") as folder, Line(database.url, Path(folder)) as line:
+        alone = FlagServer(tmp_path, database_url=line.url)
+        alone.admin_key = one.admin_key
+        with alone:
+            gate = Gate(one)
+            beyond = at(gate, alone)
+            rollout = gate.to_ten_percent(gate.create("cut", plan=QUICK))
+            until(lambda: ramps(beyond, "cut"))
+            stream = Stream(beyond)
+            stream.until("snapshot")
+            line.cut()
+            gate.say(rollout, ABORT)
+            assert not ramps(gate, "cut")
+            changed = stream.until("changed")[1]
+            assert "targeting" not in changed["flags"]["cut"]
+            assert changed["flags"]["cut"]["defaultVariant"] == "blue"
+            until(lambda: ready(alone)["cut_off"])
+            assert not ready(one)["cut_off"]
+            line.mend()
+            until(lambda: not ready(alone)["cut_off"])
+            assert beyond.read(rollout).state == gate.read(rollout).state
+            stream.close()
 
 
 def test_a_full_disk_costs_no_acknowledged_write_and_is_over_when_there_is_room(tmp_path: Path) -> None:
