@@ -136,7 +136,7 @@ class _Turn:
 
     def probe(self, probe: Probe) -> Checked:
         """One address, asked again while it does not answer as expected."""
-        known = {"slot": self.work.slot, "version": self.work.version}
+        known = {"slot": self.work.slot, "version": self.work.version, "target": self.work.target or ""}
         url = probe.url if isinstance(probe.url, str) else probe.url.get(self.work.slot)
         if url is None:
             return Checked(passed=False, text=f"the probe has no address for slot {self.work.slot}")

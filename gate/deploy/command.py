@@ -43,7 +43,9 @@ def _status(work: Work, ran: Ran) -> Done | NotUp:
 
 
 def values(work: Work) -> dict[str, str]:
-    """What the hook is told. ``RAMPGATE_SHARE``, in percent, is there in a rolling deployment alone."""
+    """What the hook is told. ``RAMPGATE_TARGET`` and ``RAMPGATE_SHARE``, in percent, are there in a rolling
+    deployment alone.
+    """
     told = {
         "RAMPGATE_ACTION": str(work.action),
         "RAMPGATE_SLOT": work.slot,
@@ -55,6 +57,8 @@ def values(work: Work) -> dict[str, str]:
     }
     if work.share is not None:
         told["RAMPGATE_SHARE"] = f"{work.share * 100 / WHOLE:.3f}".rstrip("0").rstrip(".")
+    if work.target is not None:
+        told["RAMPGATE_TARGET"] = work.target
     return told
 
 

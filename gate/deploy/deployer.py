@@ -24,7 +24,8 @@ class Work:
     """One thing to do to one slot, at most ``seconds`` long; doing it twice changes nothing more.
 
     ``fence`` is the lease's number: whoever has seen a higher one refuses. ``share`` is, for a rolling
-    deployment, the share of targets (in 1/100 000) that must run the version afterwards.
+    deployment, the share of targets (in 1/100 000) that must run the version afterwards; ``target`` is the one
+    target that this work is about, where there are several.
     """
 
     action: DeployAction
@@ -35,6 +36,7 @@ class Work:
     flag: str
     rollout_id: str
     share: int | None = None
+    target: str | None = None
     seconds: float = 900.0
 
 

@@ -110,6 +110,11 @@ class TestWhatItIsTold:
         shop.run('echo "${RAMPGATE_SHARE-none}"')
         assert shop.said == ["none"]
 
+    def test_work_on_one_of_several_targets_names_it(self, shop: Shop) -> None:
+        shop.run('echo "${RAMPGATE_TARGET-none}"')
+        shop.run('echo "${RAMPGATE_TARGET-none}"', replace(WORK, target="web-1"))
+        assert shop.said == ["none", "web-1"]
+
     def test_a_program_with_arguments_meets_no_shell(self, shop: Shop) -> None:
         shop.run(("printf", "%s\\n", "$RAMPGATE_SLOT; $(id)"))
         assert shop.said == ["$RAMPGATE_SLOT; $(id)"]
