@@ -72,7 +72,7 @@ def test_the_health_check_fails_where_nothing_listens(flagserver_image: Image) -
 def test_sigterm_ends_the_server_as_first_process(server: tuple[str, str]) -> None:
     name, _ = server
     ask("stop", "-t", "15", name, timeout=30)
-    assert ask("inspect", "--format", "{{.State.ExitCode}}", name) in {"0", "143"}, "137 means it had to be killed"
+    assert ask("inspect", "--format", "{{.State.ExitCode}}", name) == "0", "137 means it had to be killed"
 
 
 def test_the_data_outlives_the_container_in_its_volume(server: tuple[str, str], tmp_path: Path) -> None:
