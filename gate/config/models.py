@@ -6,7 +6,6 @@ The editors' schema is made from these classes. What the values mean together is
 from typing import Annotated, Any
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -16,10 +15,10 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from gate.config.keys import Keys
 from gate.config.sources import metric
 from gate.config.values import HttpCheck
 from gate.config.words import (
@@ -58,18 +57,6 @@ _JUDGE = JudgeSettings()
 _LIMIT = Limit()
 _METRIC = MetricSettings(name="", kind=MetricKind.ERRORS)
 _HTTP = HttpCheck(url="")
-
-
-class Keys(BaseModel):
-    """A mapping of the file: camelCase keys, none unknown."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        alias_generator=to_camel,
-        hide_input_in_errors=True,
-    )
 
 
 class ConfirmKeys(Keys):
