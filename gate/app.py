@@ -25,8 +25,8 @@ from gate.report.result import Decision
 from gate.runner_files import Level, RunnerFiles, annotation
 from gate.step import Step, say
 from gate.world import RealClock
-from rampgate.evidence import Look
-from rampgate.machine.events import Cancelled, Judged
+from rampgate import figures
+from rampgate.machine.events import Cancelled
 from rampgate.machine.state import Phase
 from rampgate.rollout import Entry, Rollout
 
@@ -130,7 +130,7 @@ def run_rollout(step: Step, activity: RunRollout) -> Exit:
     """Release a version: from dark to promoted, or back."""
     config, runner = step.config(), step.runner
     found = looked_ahead(config, str(step.inputs.config), step.server, step.means(), say)
-    telling = step.telling(found.brief)
+    telling = step.telling(config, found.brief)
     gate = step.gate(config, telling)
     wanted = Release(
         key=f"{runner.repository}:{runner.run_id}:{activity.sha}",
@@ -172,17 +172,11 @@ def _cancel(gate: Gate, rollout: Rollout) -> None:
 
 
 def _ended(step: Step, rollout: Rollout, entries: tuple[Entry, ...]) -> Exit:
-    looks = looks_of(rollout, entries)
+    looks = figures.looks_of(rollout, entries)
     _hand_on(step, result.outputs(rollout, looks, entries, server=step.server.url))
     exit_code = result.exit_of(result.decision_of(rollout), fail_on_revert=step.inputs.fail_on_revert)
     say(page.headline(rollout, rollout.now))
     return exit_code
-
-
-def looks_of(rollout: Rollout, entries: tuple[Entry, ...]) -> tuple[Look, ...]:
-    """The looks that counted in the rollout's last attempt."""
-    judged = (one for one in entries if one.refusal is None and one.attempt == rollout.state.attempt)
-    return tuple(one.event.look for one in judged if isinstance(one.event, Judged))
 
 
 def _hand_on(step: Step, outputs: Mapping[str, str]) -> None:
@@ -272,7 +266,7 @@ def _finish(step: Step, rollout_id: str) -> None:
     if not rollout.state.needs_hands and not _is_mine(step, rollout):
         return
     config = fitting(step.config(rollout.plan.environment), rollout)
-    telling = step.telling()
+    telling = step.telling(config)
     try:
         ended = step.gate(config, telling).drive(rollout)
     finally:

@@ -194,6 +194,10 @@ class StableNotUpError(RampgateError):
 
 
 class GitHubError(RampgateError):
-    """GitHub gave no usable answer. Judging and reverting go on without it."""
+    """GitHub gave no usable answer. Judging and reverting go on without it.
+
+    ``lasting``: asking again as things are is of no use.
+    """
 
     reason = ErrorReason.GITHUB_FAILED
+    lasting = False

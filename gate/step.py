@@ -106,9 +106,11 @@ class Step:
         """What sources may use, before a rollout."""
         return Means(telemetry=self.server, environ=self.environ, folder=self.runner.workspace)
 
-    def telling(self, outlook: tuple[str, ...] = ()) -> Telling:
+    def telling(self, config: Config, outlook: tuple[str, ...] = ()) -> Telling:
         links = page.Links(run=self.runner.run_url, outlook=outlook)
-        audience = Audience(say=say, files=self.files, server=self.server, github=self.github, links=links)
+        audience = Audience(
+            say=say, files=self.files, server=self.server, github=self.github, links=links, wishes=config.github
+        )
         return Telling(audience, time.monotonic)
 
     def _is_earlier_attempt(self, holder: str) -> bool:

@@ -39,6 +39,12 @@ def _sum(samples: Sequence[Sample]) -> Sample:
     )
 
 
+def looks_of(rollout: Rollout, entries: Sequence[Entry]) -> tuple[Look, ...]:
+    """The looks that counted in the rollout's last attempt."""
+    judged = (one for one in entries if one.refusal is None and one.attempt == rollout.state.attempt)
+    return tuple(one.event.look for one in judged if isinstance(one.event, Judged))
+
+
 def of_this_step(looks: Sequence[Look]) -> tuple[Look, ...]:
     """The last looks of one step: those of the step that was judged last."""
     step = looks[-1].step if looks else 0

@@ -12,6 +12,7 @@ from gate.config.values import (
     Config,
     DeployConfig,
     FurtherMetric,
+    GitHubWishes,
     HttpCheck,
     NoDeploy,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "Config",
     "DeployConfig",
     "FurtherMetric",
+    "GitHubWishes",
     "HttpCheck",
     "NoDeploy",
     "from_document",

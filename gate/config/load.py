@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from gate.config.faults import Fault, dotted, faults
 from gate.config.further import further_of
 from gate.config.models import File
-from gate.config.resolve import deploy_of, metrics_of, misfits, plan_of, verify_of
+from gate.config.resolve import deploy_of, github_of, metrics_of, misfits, plan_of, verify_of
 from gate.config.text import LARGEST, parse
 from gate.config.values import Config
 from gate.errors import ConfigError, MisuseError
@@ -104,6 +104,7 @@ def _load(document: dict[str, Any], found: list[Problem], where: str, environmen
         metrics=metrics_of(file),
         further=further_of(file).metrics,
         verify=verify_of(file),
+        github=github_of(file),
         document=document,
     )
 

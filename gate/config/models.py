@@ -20,13 +20,14 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from gate.config.keys import Keys
 from gate.config.sources import metric
-from gate.config.values import HttpCheck
+from gate.config.values import GitHubWishes, HttpCheck
 from gate.config.words import (
     Command,
     Duration,
     Line,
     Most,
     Name,
+    Page,
     Probe,
     Share,
     number,
@@ -280,6 +281,21 @@ Check = Annotated[
     Annotated[HttpCheckKeys, Tag("=url")] | Annotated[CommandCheckKeys, Tag("=command")],
     Discriminator(_check_kind, custom_error_type="check", custom_error_message="check"),
 ]
+
+
+class GitHubKeys(Keys):
+    """What GitHub is told beside the comment."""
+
+    deployments: bool = Field(default=GitHubWishes().deployments, description="A deployment with its statuses.")
+    status: bool = Field(
+        default=GitHubWishes().status, description="The commit status `rampgate/` and the environment's name."
+    )
+    environment_url: Page | None = Field(
+        default=GitHubWishes().environment_url,
+        description="Where users meet it, shown beside the deployment; {{slot}} and {{version}} may stand in it.",
+    )
+
+
 STRATEGIES = (Strategy.CANARY, Strategy.BLUE_GREEN)
 """Rolling deployments need targets, which no deployer has."""
 
@@ -351,3 +367,4 @@ class File(Keys):
     )
     timeouts: TimeoutKeys = Field(default=TimeoutKeys(), description="How long each thing may take.")
     policies: PolicyKeys = Field(default=PolicyKeys(), description="What follows when a verdict stands for too long.")
+    github: GitHubKeys = Field(default=GitHubKeys(), description="What GitHub is told beside the comment.")

@@ -27,6 +27,7 @@ from gate.config.values import (
     CommandCheck,
     CommandDeploy,
     DeployConfig,
+    GitHubWishes,
     HttpCheck,
     NoDeploy,
 )
@@ -221,6 +222,11 @@ def _check(keys: HttpCheckKeys | CommandCheckKeys) -> CheckConfig:
         answers=dict(keys.answers),
         patience=keys.patience,
     )
+
+
+def github_of(file: File) -> GitHubWishes:
+    keys = file.github
+    return GitHubWishes(deployments=keys.deployments, status=keys.status, environment_url=keys.environment_url)
 
 
 def misfits(file: File, plan: RolloutPlan) -> Iterator[Problem]:

@@ -64,6 +64,15 @@ class FurtherMetric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GitHubWishes:
+    """What GitHub is told beside the comment. ``environment_url`` may hold ``{{slot}}`` and ``{{version}}``."""
+
+    deployments: bool = True
+    status: bool = True
+    environment_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole file, resolved. ``metrics`` is the source of the errors, alone; ``further`` are the others.
 
@@ -76,4 +85,5 @@ class Config:
     metrics: tuple[Options, ...]
     further: tuple[FurtherMetric, ...] = ()
     verify: tuple[CheckConfig, ...] = ()
+    github: GitHubWishes = GitHubWishes()
     document: Mapping[str, Any] = field(default_factory=dict)

@@ -163,6 +163,11 @@ def probe(value: Any) -> str | dict[str, str]:
     """The address of the dark version: with a placeholder, or one for each slot."""
     if isinstance(value, dict):
         return {str(slot): address(one) for slot, one in value.items()} if value else address(value)
+    return page(value)
+
+
+def page(value: Any) -> str:
+    """An address that may hold placeholders."""
     # Placeholders are no part of an address until they are filled in.
     address(_PLACEHOLDER.sub("x", value) if isinstance(value, str) else value)
     placeholders(value)
@@ -237,6 +242,7 @@ Command = Annotated[
     ),
 ]
 Address = Annotated[str, BeforeValidator(address), WithJsonSchema({"type": "string", "pattern": "^https?://"})]
+Page = Annotated[str, BeforeValidator(page), WithJsonSchema({"type": "string", "pattern": "^https?://"})]
 Probe = Annotated[
     str | dict[str, str],
     BeforeValidator(probe),

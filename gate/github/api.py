@@ -27,6 +27,12 @@ ACTIONS_BOT = "github-actions[bot]"
 LONGEST_DESCRIPTION = 140
 PAYLOAD_TYPE = "rampgate"
 
+MOST_EARLIER = 20
+"""How many earlier deployments are looked at, newest first."""
+
+_OVER = frozenset({DeploymentState.INACTIVE, DeploymentState.FAILURE, DeploymentState.ERROR})
+"""States that end a deployment: they say how, and stay."""
+
 
 class GitHubApi(GitHub):
     """One repository on GitHub. Not to be shared between threads.
@@ -167,17 +173,39 @@ class GitHubApi(GitHub):
         log_url: str | None = None,
         environment_url: str | None = None,
     ) -> None:
-        where = self._at("deployments", deployment, "statuses")
         body = {"state": str(state), "description": cut(description, LONGEST_DESCRIPTION)}
         body |= {"log_url": log_url} if log_url else {}
         body |= {"environment_url": environment_url} if environment_url else {}
-
-        def found() -> answers.DeploymentStatus | None:
-            newest = max(self._calls.pages(answers.DeploymentStatus, where), key=lambda one: one.id, default=None)
-            return newest if newest is not None and _says(newest.model_dump(), body) else None
-
         with self._calls.reporting():
-            self._calls.post(answers.DeploymentStatus, where, body, found=found)
+            self._set_deployment(deployment, body)
+
+    def end_earlier_deployments(self, deployment: int, environment: str, flag: str) -> None:
+        with self._calls.reporting():
+            listed = self._calls.pages(
+                answers.Deployment, self._at("deployments"), environment=environment, task="deploy"
+            )
+            ours = (one for one in listed if one.id < deployment and one.payload.get("type") == PAYLOAD_TYPE)
+            earlier = sorted((one.id for one in ours if one.payload.get("flag") == flag), reverse=True)
+            for number in earlier[:MOST_EARLIER]:
+                newest = self._newest_status(number)
+                if newest is None or newest.state not in _OVER:
+                    self._set_deployment(number, {"state": str(DeploymentState.INACTIVE)})
+                if newest is not None and newest.state == DeploymentState.SUCCESS:
+                    # When this one became the stable version, it ended all before it.
+                    return
+
+    def _set_deployment(self, deployment: int, said: Mapping[str, str]) -> None:
+        def found() -> answers.DeploymentStatus | None:
+            newest = self._newest_status(deployment)
+            return newest if newest is not None and _says(newest.model_dump(), said) else None
+
+        # GitHub by itself would end other flags' deployments too, and in production none at all.
+        body = {**said, "auto_inactive": False}
+        self._calls.post(answers.DeploymentStatus, self._at("deployments", deployment, "statuses"), body, found=found)
+
+    def _newest_status(self, deployment: int) -> answers.DeploymentStatus | None:
+        listed = self._calls.pages(answers.DeploymentStatus, self._at("deployments", deployment, "statuses"))
+        return max(listed, key=lambda one: one.id, default=None)
 
     def commit_status(
         self, sha: str, environment: str, state: CommitState, description: str, target_url: str | None = None
@@ -302,5 +330,6 @@ def _payload(payload: DeploymentPayload) -> dict[str, Any]:
         "schema": 1,
         "rollout": payload.rollout,
         "version": payload.version,
+        "flag": payload.flag,
         "run_url": payload.run_url,
     }

@@ -6,6 +6,7 @@ is repeated only after a look that did not find it done.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class Manners:
         pause: seconds before the second try; twice that before the third.
         rest: seconds in which reports are not even tried after GitHub failed one, so that judging goes on.
         most_pages: pages of one listing; more is taken for a loop.
+        writes: how much is written in a minute at most. GitHub's own limit, 80, is for all jobs of a token together.
     """
 
     timeout: int = 5
@@ -43,6 +45,7 @@ class Manners:
     pause: float = 0.5
     rest: float = 60.0
     most_pages: int = 200
+    writes: int = 30
 
 
 class Trouble(Enum):
@@ -64,6 +67,8 @@ class Trouble(Enum):
 
 _MAY_PASS = frozenset({Trouble.UNREACHABLE, Trouble.SERVER, Trouble.RATE_LIMIT})
 
+_LASTING = frozenset({Trouble.CREDENTIALS, Trouble.FORBIDDEN, Trouble.NOT_FOUND, Trouble.REFUSED})
+
 _ADVICE = {
     Trouble.CREDENTIALS: "Check the input `github-token`; an App's token ends after an hour.",
     Trouble.FORBIDDEN: "Check the job's `permissions`: pull-requests, deployments and statuses need write.",
@@ -77,6 +82,7 @@ class CallError(GitHubError):
         super().__init__(what, do=_ADVICE.get(trouble, ""))
         self.trouble = trouble
         self.wait = wait
+        self.lasting = trouble in _LASTING
 
 
 class Answer(NamedTuple):
@@ -123,6 +129,7 @@ class Calls:
         self._until = float("-inf")
         self._tries = manners.tries
         self._rests_until = float("-inf")
+        self._written: deque[float] = deque(maxlen=manners.writes)
 
     @contextmanager
     def patiently(self, *, tries: int | None = None) -> Iterator[None]:
@@ -215,6 +222,8 @@ class Calls:
     ) -> Answer:
         if self._clock() > self._until:
             raise CallError(f"{verb} {where}: GitHub took too long.", Trouble.UNREACHABLE)
+        if verb != "GET":
+            self._count_write(verb, where)
         try:
             headers, data = self._requester.requestJsonAndCheck(
                 verb, where, parameters=dict(query or {}), headers={"Accept": "application/vnd.github+json"}, input=body
@@ -228,6 +237,15 @@ class Calls:
             # PyGithub's word for a redirect or a link that leaves the API's host.
             raise CallError(f"{verb} {where}: {_plain(str(error))}", Trouble.UNREADABLE) from error
         return Answer(headers, data)
+
+    def _count_write(self, verb: str, where: str) -> None:
+        """Keep within what one gate may write in a minute."""
+        now = self._clock()
+        full = len(self._written) == self._manners.writes
+        if full and (wait := self._written[0] + 60.0 - now) > 0:
+            text = f"{verb} {where}: this gate has written {self._manners.writes} times within a minute."
+            raise CallError(text, Trouble.RATE_LIMIT, wait)
+        self._written.append(now)
 
 
 def read(kind: type[T], data: Any) -> T:

@@ -59,6 +59,9 @@ class NoGitHub(GitHub):
     ) -> None:
         self._nothing()
 
+    def end_earlier_deployments(self, deployment: int, environment: str, flag: str) -> None:
+        self._nothing()
+
     def commit_status(
         self,
         sha: str,

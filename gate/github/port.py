@@ -93,6 +93,7 @@ class DeploymentPayload:
 
     rollout: str
     version: str
+    flag: str | None = None
     run_url: str | None = None
 
 
@@ -137,6 +138,9 @@ class GitHub(Protocol):
         environment_url: str | None = None,
     ) -> None:
         """Say how a deployment stands; ``description`` is cut at 140 characters."""
+
+    def end_earlier_deployments(self, deployment: int, environment: str, flag: str) -> None:
+        """Set what a flag's deployment has taken the place of inactive: our earlier ones that have not failed."""
 
     def commit_status(
         self, sha: str, environment: str, state: CommitState, description: str, target_url: str | None = None

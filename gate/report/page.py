@@ -26,13 +26,15 @@ SUMMARY_LIMIT = 200_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
-    """Where a page leads: the job's run, and the rollout that took this one's place.
+    """Where a page leads: the job's run, the rollout's page on the dashboard, and the rollout that took its place.
 
-    ``outlook`` is what the plan was expected to see, in sentences; it stands there until the first step is left.
+    ``successor_pull`` is the number of that one's pull request. ``outlook`` is what the plan was expected to see, in sentences; it stands there until the first step is left.
     """
 
     run: str | None = None
+    dashboard: str | None = None
     successor: str | None = None
+    successor_pull: int | None = None
     outlook: tuple[str, ...] = ()
 
 
@@ -116,9 +118,12 @@ def _subtitle(rollout: Rollout, links: Links) -> str:
         parts.append(f"attempt {rollout.state.attempt}")
     if links.run:
         parts.append(f"[run]({_target(links.run)})")
+    if links.dashboard:
+        parts.append(f"[dashboard]({_target(links.dashboard)})")
     if rollout.superseded_by is not None:
         name = f"superseded by {code(rollout.superseded_by)}"
-        parts.append(f"[{name}]({_target(links.successor)})" if links.successor else name)
+        where = f" (#{links.successor_pull})" if links.successor_pull is not None else ""
+        parts.append((f"[{name}]({_target(links.successor)})" if links.successor else name) + where)
     return " · ".join(parts)
 
 

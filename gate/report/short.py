@@ -1,0 +1,89 @@
+"""A rollout in one plain line of at most 140 characters: a deployment's description, a commit status. No Markdown."""
+
+from collections.abc import Sequence
+
+from gate.foreign import cut, harmless
+from rampgate import figures
+from rampgate.evidence import Look
+from rampgate.machine.moves import step_share
+from rampgate.machine.state import Deadline, Phase, running
+from rampgate.plan import percent
+from rampgate.rollout import Entry, Rollout
+from rampgate.wording import clock, count, one_line
+
+LONGEST = 140
+"""Characters that GitHub takes in a description."""
+
+
+def short(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now: float) -> str:
+    """Where a rollout stands, such as ``10 % since 12:03, 3/2 000 errors``.
+
+    Args:
+        rollout: as the flag server last told it.
+        looks: of this attempt, oldest first.
+        entries: the rollout's history, oldest first.
+        now: seconds since the epoch, on the flag server's clock.
+    """
+    return cut(harmless(one_line(_said(rollout, looks, entries, now), 400)), LONGEST)
+
+
+def _said(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now: float) -> str:
+    state = rollout.state
+    match state.phase:
+        case Phase.DEPLOYING:
+            return "Being deployed; nobody is sent there yet"
+        case Phase.VERIFYING:
+            return "Being verified; nobody is sent there yet"
+        case Phase.DARK:
+            return f"Up and dark; nobody is sent there yet{_until(rollout, now)}"
+        case Phase.PROGRESSING:
+            return _ramp(rollout, looks, entries, now)
+        case Phase.WAITING:
+            return f"Waits for a yes{_until(rollout, now)}: {_ramp(rollout, looks, entries, now)}"
+        case Phase.PAUSED:
+            return f"Paused{_until(rollout, now)}: {_ramp(rollout, looks, entries, now)}"
+        case Phase.COMPLETING:
+            return f"Everybody is on it; the old version {_warm(rollout, now)}"
+        case Phase.PROMOTED:
+            return f"Everybody is on it since {_since(rollout, entries, now)}"
+        case Phase.SUPERSEDED:
+            return "Made way for a newer rollout"
+        case _:
+            return _back(rollout)
+
+
+def _ramp(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now: float) -> str:
+    last = figures.of_this_step(looks)
+    here = f"{percent(step_share(rollout.plan, rollout.state.step))} since {_since(rollout, entries, now)}"
+    if not last or last[-1].step != rollout.state.step:
+        return here
+    found = figures.figures(last)
+    stable = f"{count(found.stable.errors)}/{count(found.stable.requests)}"
+    return f"{here}, {count(found.canary.errors)}/{count(found.canary.requests)} errors (stable {stable})"
+
+
+def _since(rollout: Rollout, entries: Sequence[Entry], now: float) -> str:
+    return clock(figures.entered(rollout, entries).get(rollout.state.step, rollout.state.entered_at), now)
+
+
+def _until(rollout: Rollout, now: float) -> str:
+    runs = running(rollout.state)
+    due = next((runs[name] for name in (Deadline.CONFIRM, Deadline.PAUSE, Deadline.HOLD) if name in runs), None)
+    return f" until {clock(due.at, now)}" if due else ""
+
+
+def _warm(rollout: Rollout, now: float) -> str:
+    due = rollout.state.deadlines.get(Deadline.RETIRE)
+    if rollout.state.retirement_begun or due is None:
+        return "is being retired"
+    return f"stays warm until {clock(due.at, now)}"
+
+
+def _back(rollout: Rollout) -> str:
+    why = rollout.state.text or str(rollout.state.reason)
+    if not rollout.state.baseline:
+        return f"Taken back, and nothing was there before: {why}"
+    stable = rollout.stable.version or "the stable version"
+    return (
+        f"{'Never got to users' if rollout.state.phase is Phase.FAILED else f'Back on {one_line(stable, 20)}'}: {why}"
+    )
