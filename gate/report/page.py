@@ -28,7 +28,8 @@ SUMMARY_LIMIT = 200_000
 class Links:
     """Where a page leads: the job's run, the rollout's page on the dashboard, and the rollout that took its place.
 
-    ``successor_pull`` is the number of that one's pull request. ``outlook`` is what the plan was expected to see, in sentences; it stands there until the first step is left.
+    ``successor_pull`` is the number of that one's pull request. ``outlook`` is what the plan was expected to see, in
+    sentences; it stands there until the first step is left.
     """
 
     run: str | None = None

@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from gate.foreign import cut, harmless
 from rampgate import figures
 from rampgate.evidence import Look
-from rampgate.machine.moves import step_share
 from rampgate.machine.state import Deadline, Phase, running
-from rampgate.plan import percent
 from rampgate.rollout import Entry, Rollout
 from rampgate.wording import clock, count, one_line
 
@@ -54,7 +52,8 @@ def _said(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now
 
 def _ramp(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now: float) -> str:
     last = figures.of_this_step(looks)
-    here = f"{percent(step_share(rollout.plan, rollout.state.step))} since {_since(rollout, entries, now)}"
+    share = figures.people_read(rollout, now, clock(figures.bake_ends(rollout), now))
+    here = f"{share} since {_since(rollout, entries, now)}"
     if not last or last[-1].step != rollout.state.step:
         return here
     found = figures.figures(last)

@@ -90,6 +90,11 @@ class FakeGitHub(GitHubMemory):
         """Queue faults for the next requests whose path holds this regular expression."""
         self._faults.append((method, re.compile(path), deque(faults)))
 
+    def heal(self) -> None:
+        """From now on the weather is good."""
+        with self.lock:
+            self._faults.clear()
+
     def sent(self, method: str, path: str = "") -> list[Exchange]:
         """The requests so far whose path holds this regular expression."""
         with self.lock:

@@ -9,6 +9,7 @@ import pytest
 
 from rampgate.machine.state import Phase, Reason
 from rampgate.plan import WHOLE
+from tests.fakes.github import Fault
 from tests.scenarios.action import Run, Shop, shares
 from tests.scenarios.room import check_users, check_widening
 from tests.scenarios.waiting import until, until_rollout
@@ -196,3 +197,27 @@ def test_the_post_run_of_a_killed_step_undoes_what_the_lapse_left(shop: Shop) ->
     ended = shop.api.rollout(rollout.id)
     assert (ended.state.phase, ended.state.reason, ended.state.actions) == (Phase.REVERTED, Reason.GATE_LOST, ())
     assert shop.room.running == {"blue": "v1"}
+
+
+def test_github_dies_in_mid_ramp_and_users_are_taken_back_all_the_same_and_it_hears_of_it_later(shop: Shop) -> None:
+    shop.configure(steps=[{"share": 10, "bake": "10m"}, {"share": 100, "bake": "10m"}])
+    run = shop.push(fail_on_revert="false")
+    rollout = until_rollout(shop.api, shop.rollout().id, lambda one: one.share > 0)
+    until(lambda: any("10 %" in body for body in shop.bodies()))
+    for verb in ("GET", "POST", "PATCH"):
+        shop.github.fail(verb, "", *[Fault(reset=True)] * 5000)
+    shop.metrics.fails = {"green": 0.5}
+    until_rollout(shop.api, rollout.id, lambda one: one.state.phase is Phase.REVERTING and one.share == 0)
+    until(lambda: "GitHub was not told" in run.log)
+    shop.github.heal()
+
+    assert run.code() == 0, run.log
+    assert decided(run) == ("reverted", "regressed")
+    check_users(shop.entries(), shop.room, 4.0)
+    assert shop.room.running == {"blue": "v1"}
+    assert run.log.count("\n::error") == 1
+    (comment,) = shop.bodies()
+    assert "everybody is back on `v1`" in comment
+    (statuses,) = shop.github.deployment_statuses.values()
+    assert [one["state"] for one in statuses][-1] == "failure"
+    assert shop.github.statuses[shop.sha][-1]["state"] == "failure"

@@ -160,6 +160,21 @@ def test_a_rate_limited_post_is_sent_again_and_done_once(slow: GitHubApi, github
     assert len(github.deployments) == 1
 
 
+def test_a_gate_writes_no_more_than_its_share_in_a_minute(github: FakeGitHub, ticks: Ticks) -> None:
+    manners = Manners(writes=3)
+    requester = connect(api_url=github.url, token=github.token("github-actions[bot]"), manners=manners)
+    api = GitHubApi(Calls(requester, manners, clock=ticks, sleep=ticks.sleep), "acme/shop", lambda _: None)
+    number = api.deployment(MERGE, "production", R1)
+    for text in ("one", "two"):
+        api.deployment_status(number, DeploymentState.IN_PROGRESS, text)
+    with pytest.raises(GitHubError, match="written 3 times"):
+        api.deployment_status(number, DeploymentState.IN_PROGRESS, "three")
+    assert len(github.sent("POST")) == 3
+    ticks.now += 61
+    api.deployment_status(number, DeploymentState.IN_PROGRESS, "four")
+    assert [one["description"] for one in github.deployment_statuses[number]] == ["one", "two", "four"]
+
+
 def test_a_missing_permission_is_not_tried_again_and_says_what_to_do(github: FakeGitHub, connect: Connect) -> None:
     api = connect(token=github.token("github-actions[bot]", reads_user=False, may=frozenset({"/comments"})))
     with pytest.raises(GitHubError, match="`permissions`"):
