@@ -6,7 +6,7 @@ What goes wrong is answered as a value, in a sentence of our own: an exception's
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Self
@@ -60,7 +60,8 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")
 
 
-def _place(url: str) -> tuple[str, str | None, int | None]:
+def place(url: str) -> tuple[str, str | None, int | None]:
+    """Where an address leads: scheme, host, port. Raises ``ValueError``: it is no address."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
@@ -129,7 +130,7 @@ class Visit:
                 return got
             try:
                 target, params = urljoin(target, location), None
-                same = _place(target) == _place(url)
+                same = place(target) == place(url)
             except ValueError:
                 return NotGot(trouble=Trouble.REFUSED, text=f"{origin(url)} redirects to no address")
             if not same:
@@ -145,6 +146,10 @@ class Visit:
     ) -> Got | NotGot:
         """Ask by POST what changes nothing there: it may be tried again. Redirects are answered, never followed."""
         return self._once(_Request("POST", url, None, body, headers or {}), most, time.monotonic())
+
+    def send(self, method: str, url: str, body: bytes | None = None) -> Got | NotGot:
+        """Ask by any method. Redirects are answered, never followed; the visit's ``retries`` should be 0."""
+        return self._once(_Request(method, url, None, body), MOST_BYTES, time.monotonic())
 
     def _once(self, request: "_Request", most: int, begun: float) -> Got | NotGot:
         url = request.url
@@ -181,6 +186,29 @@ class Visit:
 
     def _late(self, url: str) -> NotGot:
         return NotGot(trouble=Trouble.LATE, text=f"{origin(url)} did not answer within {duration(self._seconds)}")
+
+
+def attended(
+    visit: Visit, ask: Callable[[], Got | NotGot], *, every: float, keep_going: Callable[[], bool]
+) -> Got | NotGot | None:
+    """One question within a visit, asking ``keep_going`` every so many seconds: a slow answer must not cost the lease.
+
+    ``None``: it said no. Raises what it raises. Either way the connection is cut and nothing is under way any more.
+    """
+    answers: list[Got | NotGot] = []
+    asking = threading.Thread(target=lambda: answers.append(ask()))
+    asking.start()
+    try:
+        asking.join(every)
+        while asking.is_alive():
+            if not keep_going():
+                return None
+            asking.join(every)
+    finally:
+        if asking.is_alive():
+            visit.cut()
+            asking.join()
+    return answers[0]
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -4,7 +4,6 @@ Whatever the checks, the deployer's own word comes first: a slot counts as up on
 """
 
 import re
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from urllib.parse import quote, urlsplit
 from gate.deploy import DeployAction, Deployer, Deployment, Done, Failed, NotUp, Stopped, Work, Workplace
 from gate.deploy.command import ending, values
 from gate.deploy.hook import Ending, run_hook
-from gate.fetch import Got, NotGot, Visit, origin
+from gate.fetch import Got, NotGot, Visit, attended, origin
 from gate.foreign import Secrets, cut
 
 PATIENCE = 30.0
@@ -156,21 +155,16 @@ class _Turn:
 
     def _asked(self, url: str, headers: Mapping[str, str], limit: float) -> Got | NotGot:
         """One GET, asking ``keep_going`` all along: a slow answer must not cost the lease."""
-        answers: list[Got | NotGot] = []
         with Visit(seconds=limit, headers=headers, retries=0) as visit:
-            asking = threading.Thread(target=lambda: answers.append(visit.get(url, follow=False)))
-            asking.start()
-            try:
-                asking.join(self.verification.workplace.every)
-                while asking.is_alive():
-                    if not self.keep_going():
-                        raise _Stop
-                    asking.join(self.verification.workplace.every)
-            finally:
-                if asking.is_alive():
-                    visit.cut()
-                    asking.join()
-        return answers[0]
+            got = attended(
+                visit,
+                lambda: visit.get(url, follow=False),
+                every=self.verification.workplace.every,
+                keep_going=self.keep_going,
+            )
+        if got is None:
+            raise _Stop
+        return got
 
     def command(self, check: CommandCheck) -> Checked:
         """One command, run once."""

@@ -15,7 +15,7 @@ from pydantic_core import CoreSchema
 
 from gate.config.words import Address, Command, Duration, Line, Variable, one_of
 from gate.metrics import SOURCES, Options
-from gate.metrics.keys import As, Key
+from gate.keys import As, Key
 from rampgate.criteria import MetricKind
 
 KINDS: Final[Mapping[str, MetricKind]] = {

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from gate.fetch import Got, NotGot, Trouble, Visit, origin
 from gate.foreign import Secrets, cut
-from gate.metrics.keys import AbsentErrors, As, Key
+from gate.keys import As, Key
+from gate.metrics.keys import AbsentErrors
 from gate.metrics.queries import UnwritableError
 from gate.metrics.source import Question
 from rampgate.evidence import ArmName, Counters, Reading, SourceDown, VerdictReason

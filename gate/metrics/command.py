@@ -27,7 +27,7 @@ from gate.metrics.asking import (
     unreachable,
     unreadable,
 )
-from gate.metrics.keys import As, Key
+from gate.keys import As, Key
 from gate.metrics.queries import Placeholder, has
 from gate.metrics.source import Gauge, Means, Question, Source, Wanted
 from gate.metrics.store import FIGURES, measure_of, measured

@@ -27,7 +27,8 @@ from gate.metrics.asking import (
     unreadable,
 )
 from gate.metrics.graphitepath import LANGUAGE
-from gate.metrics.keys import AbsentErrors, As, Key
+from gate.keys import As, Key
+from gate.metrics.keys import AbsentErrors
 from gate.metrics.queries import values
 from gate.metrics.source import Gauge, Means, Question, Source, Wanted
 from gate.metrics.store import Named, StoreGauge, StoreSource, Texts, main, place_of

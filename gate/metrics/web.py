@@ -23,7 +23,8 @@ from gate.metrics.asking import (
     timeout_problems,
     unreadable,
 )
-from gate.metrics.keys import AbsentErrors, As, Key
+from gate.keys import As, Key
+from gate.metrics.keys import AbsentErrors
 from gate.metrics.queries import OF_AN_ARM, TIMES, has, values
 from gate.metrics.source import Gauge, Means, Question, Source, Wanted
 from gate.metrics.store import Named, StoreGauge, StoreSource, Texts, main, place_of
