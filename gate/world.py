@@ -11,11 +11,8 @@ from gate.carry_out import Verify
 from gate.config import (
     CheckConfig,
     CommandCheck,
-    CommandDeploy,
     Config,
-    DeployConfig,
     HttpCheck,
-    NoDeploy,
 )
 from gate.deploy import Deployer, Workplace
 from gate.metrics import Means, Source, TelemetryApi
@@ -54,7 +51,7 @@ def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hand
     """The hands that this configuration describes, at work in these surroundings."""
     options = config.metrics[0]
     further = [(one.wanted, one.options) for one in config.further]
-    every = (options, *(its for _, its in further))
+    every: tuple[deploy.Options | metrics.Options, ...] = (config.deploy, options, *(its for _, its in further))
     names = tuple(dict.fromkeys(name for one in every for name in one.credentials()))
     secrets = (*around.secrets, *(value for name in names if (value := around.environ.get(name))))
     workplace = Workplace(
@@ -66,7 +63,7 @@ def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hand
         every=min(1.0, config.plan.poll),
     )
     means = Means(telemetry=telemetry, environ=around.environ, folder=around.folder)
-    deployer = deploy.build(_deploy(config.deploy), workplace)
+    deployer = deploy.build(config.deploy, workplace)
     return Hands(
         deployer=deployer,
         verify=verify.DarkVerification(
@@ -74,16 +71,6 @@ def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hand
         ),
         source=metrics.build(options, means, further),
     )
-
-
-def _deploy(config: DeployConfig) -> deploy.Options:
-    match config:
-        case CommandDeploy():
-            return deploy.CommandOptions(command=config.command)
-        case NoDeploy():
-            return deploy.NoneOptions()
-        case _:
-            assert_never(config)
 
 
 def _check(config: CheckConfig) -> verify.Check:

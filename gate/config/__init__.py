@@ -8,25 +8,19 @@ from gate.config.load import from_document, load, read
 from gate.config.values import (
     CheckConfig,
     CommandCheck,
-    CommandDeploy,
     Config,
-    DeployConfig,
     FurtherMetric,
     GitHubWishes,
     HttpCheck,
-    NoDeploy,
 )
 
 __all__ = [
     "CheckConfig",
     "CommandCheck",
-    "CommandDeploy",
     "Config",
-    "DeployConfig",
     "FurtherMetric",
     "GitHubWishes",
     "HttpCheck",
-    "NoDeploy",
     "from_document",
     "load",
     "read",

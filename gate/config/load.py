@@ -7,10 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from gate.config.deploys import deployer_of
 from gate.config.faults import Fault, dotted, faults
 from gate.config.further import further_of
 from gate.config.models import File
-from gate.config.resolve import deploy_of, github_of, metrics_of, misfits, plan_of, verify_of
+from gate.config.resolve import github_of, metrics_of, misfits, plan_of, verify_of
 from gate.config.text import LARGEST, parse
 from gate.config.values import Config
 from gate.errors import ConfigError, MisuseError
@@ -100,7 +101,7 @@ def _load(document: dict[str, Any], found: list[Problem], where: str, environmen
         raise ConfigError(where, _tidy(found, document))
     return Config(
         plan=plan,
-        deploy=deploy_of(file),
+        deploy=deployer_of(file.deploy)[1],
         metrics=metrics_of(file),
         further=further_of(file).metrics,
         verify=verify_of(file),

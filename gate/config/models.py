@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from gate.config.deploys import deploy_keys
 from gate.config.keys import Keys
 from gate.config.sources import metric
 from gate.config.values import GitHubWishes, HttpCheck
@@ -224,22 +225,7 @@ class LimitKeys(Keys):
         return self
 
 
-class DeployKeys(Keys):
-    """How a version gets into its slot."""
-
-    command: Command | None = Field(
-        default=None, description="A hook, told by RAMPGATE_ACTION what to do: docs/deployers."
-    )
-    none: bool | None = Field(default=None, description="true: an earlier step has deployed.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one(cls, value: Any) -> Any:
-        # A key that is none of ours is a problem of its own, with the name that was probably meant.
-        known = isinstance(value, dict) and value.keys() <= cls.model_fields.keys()
-        if known and (("command" in value) == ("none" in value) or value.get("none") is False):
-            raise refusal("one of {command: ./deploy.sh} and {none: true}")
-        return value
+DeployKeys = deploy_keys(Keys)
 
 
 class HttpCheckKeys(Keys):
@@ -305,7 +291,9 @@ class File(Keys):
 
     flag: Name = Field(description="The flag that decides which version a user meets.")
     environment: Name | None = Field(default=None, description="The environment, where the input does not name one.")
-    deploy: DeployKeys = Field(description="How a version gets into its slot, such as {command: ./deploy.sh}.")
+    deploy: DeployKeys = Field(  # type: ignore[valid-type]
+        description="How a version gets into its slot, such as {command: ./deploy.sh}."
+    )
     metrics: list[Metric] = Field(  # type: ignore[valid-type]
         description="What to judge by, such as [{errors: flagserver}].", min_length=1, max_length=MOST_METRICS
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from gate.config.deploys import deployer_of
 from gate.config.further import further_of
 from gate.config.models import (
     CommandCheckKeys,
@@ -25,11 +26,8 @@ from gate.config.sources import options_of
 from gate.config.values import (
     CheckConfig,
     CommandCheck,
-    CommandDeploy,
-    DeployConfig,
     GitHubWishes,
     HttpCheck,
-    NoDeploy,
 )
 from gate.config.words import duration, share
 from gate.judge import limits
@@ -193,10 +191,6 @@ def _override(keys: StepInconclusiveKeys | None, usual: InconclusiveKeys) -> Bud
     return Budget(seconds=usual.after if keys.after is None else keys.after, then=keys.then or usual.then)
 
 
-def deploy_of(file: File) -> DeployConfig:
-    return NoDeploy() if file.deploy.command is None else CommandDeploy(command=file.deploy.command)
-
-
 def metrics_of(file: File) -> tuple[Options, ...]:
     """The source of the errors, alone."""
     return tuple(options_of(keys) for _, keys in _errors(file)[:1])
@@ -240,6 +234,8 @@ def misfits(file: File, plan: RolloutPlan) -> Iterator[Problem]:
     if plan.strategy is Strategy.BLUE_GREEN and [step.share for step in plan.steps] != [WHOLE]:
         steps = ", ".join(percent(step.share) for step in plan.steps)
         yield Problem("steps", steps, "one step, 100: blue-green moves everybody at once; canary moves by steps")
+    name, deployer = deployer_of(file.deploy)
+    yield from deployer.problems(f"deploy.{name}")
     mains = _errors(file)
     if not mains:
         yield Problem("metrics", "no errors", "one {errors: …} among them: what every release is judged by")

@@ -13,9 +13,9 @@ from pydantic import Field as KeyField
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from gate.config.words import Address, Command, Duration, Line, Variable, one_of
-from gate.metrics import SOURCES, Options
+from gate.config.words import Address, Command, Duration, Line, Probe, Variable, Yes, one_of
 from gate.keys import As, Key
+from gate.metrics import SOURCES, Options
 from rampgate.criteria import MetricKind
 
 KINDS: Final[Mapping[str, MetricKind]] = {
@@ -35,6 +35,10 @@ _KINDS: Mapping[As, Any] = {
     As.VARIABLE: Variable,
     As.DURATION: Duration,
     As.COMMAND: Command,
+    As.SLOT_ADDRESS: Probe,
+    As.YES: Yes,
+    As.TEXTS: list[Line],
+    As.TEXT_BY_NAME: dict[Line, Line],
     As.TEXT_BY_SLOT: dict[Line, Line | dict[Line, Line]],
     As.VARIABLES: dict[Line, Variable],
 }
@@ -93,7 +97,7 @@ def further_model(name: str, keys: type[BaseModel]) -> type[BaseModel]:
         if kind in options.gives
     }
     for one in connection(options):
-        reader, said = _field(hints[one.name], one)
+        reader, said = field_of(hints[one.name], one)
         given[one.name] = (reader | None, KeyField(default=None, description=said.description))
     text = "What to ask, once for each arm."
     given["queries"] = (dict[Line, Line | dict[Line, Line]], KeyField(default={}, description=text))
@@ -111,7 +115,7 @@ def _model(name: str, options: type[Options], keys: type[BaseModel]) -> type[Bas
     beside: dict[str, Any] = {"errors": (Literal[name], KeyField(description=f"The source: {name}."))}
     under: dict[str, Any] = {}
     for one in _fields(options):
-        (under if one.name in _QUERIES else beside)[one.name] = _field(hints[one.name], one)
+        (under if one.name in _QUERIES else beside)[one.name] = field_of(hints[one.name], one)
     said = (options.__doc__ or "").partition("\n")[0]
     if under:
         inside = create_model(
@@ -132,7 +136,7 @@ def _fields(options: type[Options]) -> tuple[Field[Any], ...]:
     return found
 
 
-def _field(hint: Any, one: Field[Any]) -> tuple[Any, Any]:
+def field_of(hint: Any, one: Field[Any]) -> tuple[Any, Any]:
     """How pydantic reads an option, from what the option says of itself."""
     plain, *said = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     key = next(each for each in said if isinstance(each, Key))

@@ -8,23 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gate import deploy
 from gate.metrics import Options, Wanted
 from rampgate.plan import RolloutPlan
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandDeploy:
-    """A hook that deploys: a line for the shell, or a program and its arguments."""
-
-    command: str | tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoDeploy:
-    """An earlier step has deployed."""
-
-
-DeployConfig = CommandDeploy | NoDeploy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +67,7 @@ class Config:
     """
 
     plan: RolloutPlan
-    deploy: DeployConfig
+    deploy: deploy.Options
     metrics: tuple[Options, ...]
     further: tuple[FurtherMetric, ...] = ()
     verify: tuple[CheckConfig, ...] = ()

@@ -184,6 +184,13 @@ def placeholders(text: str) -> tuple[str, ...]:
     return tuple(used)
 
 
+def yes(value: Any) -> bool:
+    """true or false."""
+    if not isinstance(value, bool):
+        raise refusal("true or false")
+    return value
+
+
 def variable(value: Any) -> str:
     """The name of an environment variable that holds a secret; the runner's and our own are not for giving away."""
     if not isinstance(value, str) or not _VARIABLE.fullmatch(value):
@@ -262,4 +269,5 @@ Probe = Annotated[
 Variable = Annotated[
     str, BeforeValidator(variable), WithJsonSchema({"type": "string", "pattern": f"^{_VARIABLE.pattern}$"})
 ]
+Yes = Annotated[bool, BeforeValidator(yes), WithJsonSchema({"type": "boolean"})]
 Line = Annotated[str, BeforeValidator(_line), WithJsonSchema({"type": "string", "minLength": 1})]

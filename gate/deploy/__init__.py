@@ -20,11 +20,13 @@ from gate.deploy.deployer import (
     Workplace,
 )
 from gate.deploy.none import NoneOptions
+from gate.deploy.webhook import WebhookOptions
 
 DEPLOYERS: Mapping[str, type[Options]] = MappingProxyType(
     {
         "command": CommandOptions,
         "none": NoneOptions,
+        "webhook": WebhookOptions,
     }
 )
 """Name in the configuration → the deployer's options, which make the deployer."""
@@ -47,6 +49,7 @@ __all__ = [
     "NotUp",
     "Options",
     "Stopped",
+    "WebhookOptions",
     "Work",
     "Workplace",
     "build",

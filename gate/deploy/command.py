@@ -4,7 +4,18 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gate.deploy.deployer import DeployAction, Deployer, Deployment, Done, Failed, NotUp, Stopped, Work, Workplace
+from gate.deploy.deployer import (
+    DeployAction,
+    Deployer,
+    Deployment,
+    Done,
+    Failed,
+    NotUp,
+    Plain,
+    Stopped,
+    Work,
+    Workplace,
+)
 from gate.deploy.hook import Ending, Ran, run_hook
 from gate.foreign import Secrets, cut, harmless
 from rampgate.plan import WHOLE, seconds
@@ -86,7 +97,7 @@ def _name(number: int) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CommandOptions:
+class CommandOptions(Plain):
     """``deploy: {command: ./deploy.sh}``: a line for ``/bin/sh``, or a program with its arguments."""
 
     command: str | tuple[str, ...]

@@ -4,11 +4,13 @@ Every answer is a value: a hook that fails, hangs or lies is the world's doing a
 """
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
+
+from rampgate.problem import Problem
 
 
 class DeployAction(StrEnum):
@@ -110,4 +112,24 @@ class Workplace:
 class Options(Protocol):
     """A deployer's part of the configuration, which makes the deployer."""
 
+    def problems(self, path: str) -> Iterator[Problem]:
+        """Everything wrong with the options; ``path`` is where they stand in the configuration."""
+        ...
+
+    def credentials(self) -> tuple[str, ...]:
+        """The environment variables that hold secrets: hooks do not get them, and logs do not show their values."""
+        ...
+
     def deployer(self, workplace: Workplace) -> Deployer: ...
+
+
+class Plain:
+    """Options that have no secrets, and that cannot be wrong together."""
+
+    __slots__ = ()
+
+    def problems(self, path: str) -> Iterator[Problem]:  # noqa: ARG002
+        return iter(())
+
+    def credentials(self) -> tuple[str, ...]:
+        return ()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gate.deploy.deployer import DeployAction, Deployer, Deployment, Done, Stopped, Work, Workplace
+from gate.deploy.deployer import DeployAction, Deployer, Deployment, Done, Plain, Stopped, Work, Workplace
 from gate.foreign import cut, harmless
 
 
@@ -27,7 +27,7 @@ class NoDeployer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoneOptions:
+class NoneOptions(Plain):
     """``deploy: {none: true}``: there is nothing to set."""
 
     def deployer(self, workplace: Workplace) -> Deployer:  # noqa: ARG002

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar
 
 from gate.fetch import Visit
 from gate.foreign import cut
+from gate.keys import As, Key
 from gate.metrics.asking import (
     ARMS,
     Down,
@@ -28,7 +29,6 @@ from gate.metrics.asking import (
     unreadable,
     url_problems,
 )
-from gate.keys import As, Key
 from gate.metrics.keys import AbsentErrors
 from gate.metrics.queries import OF_AN_ARM, PLAIN, has, values
 from gate.metrics.source import Gauge, Means, Question, Source, Wanted

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from gate.foreign import Secrets, cut, harmless
+from gate.keys import As, Key
 from gate.metrics.asking import (
     ARMS,
     Down,
@@ -27,7 +28,6 @@ from gate.metrics.asking import (
     unreachable,
     unreadable,
 )
-from gate.keys import As, Key
 from gate.metrics.queries import Placeholder, has
 from gate.metrics.source import Gauge, Means, Question, Source, Wanted
 from gate.metrics.store import FIGURES, measure_of, measured

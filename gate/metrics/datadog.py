@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 from gate.fetch import Visit
 from gate.foreign import cut
+from gate.keys import As, Key
 from gate.metrics.asking import (
     ARMS,
     Login,
@@ -28,7 +29,6 @@ from gate.metrics.asking import (
     unreadable,
     url_problems,
 )
-from gate.keys import As, Key
 from gate.metrics.keys import AbsentErrors
 from gate.metrics.queries import TIMES, Language, Placeholder, UnwritableError, Writer, shown, values
 from gate.metrics.source import Gauge, Means, Question, Source, Wanted

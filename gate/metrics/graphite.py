@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 from gate.fetch import Visit
 from gate.foreign import cut
+from gate.keys import As, Key
 from gate.metrics.asking import (
     ARMS,
     Access,
@@ -27,7 +28,6 @@ from gate.metrics.asking import (
     unreadable,
 )
 from gate.metrics.graphitepath import LANGUAGE
-from gate.keys import As, Key
 from gate.metrics.keys import AbsentErrors
 from gate.metrics.queries import values
 from gate.metrics.source import Gauge, Means, Question, Source, Wanted

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from gate.fetch import Got, Visit
 from gate.foreign import cut
+from gate.keys import As, Key
 from gate.metrics import influxql
 from gate.metrics.asking import (
     ARMS,
@@ -31,7 +32,6 @@ from gate.metrics.asking import (
     unreadable,
 )
 from gate.metrics.influxql import FLUX, INFLUXQL
-from gate.keys import As, Key
 from gate.metrics.keys import AbsentErrors
 from gate.metrics.queries import values
 from gate.metrics.source import Gauge, Means, Question, Source, Wanted

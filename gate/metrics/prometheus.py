@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 from gate.fetch import Got, Visit
 from gate.foreign import cut
+from gate.keys import As, Key
 from gate.metrics import promql
 from gate.metrics.asking import (
     ARMS,
@@ -25,7 +26,6 @@ from gate.metrics.asking import (
     said,
     unreadable,
 )
-from gate.keys import As, Key
 from gate.metrics.keys import AbsentErrors
 from gate.metrics.queries import values
 from gate.metrics.source import Gauge, Means, Question, Source, Wanted

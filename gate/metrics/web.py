@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from gate.fetch import Visit
 from gate.foreign import cut
+from gate.keys import As, Key
 from gate.metrics import jsonpath
 from gate.metrics.asking import (
     ARMS,
@@ -23,7 +24,6 @@ from gate.metrics.asking import (
     timeout_problems,
     unreadable,
 )
-from gate.keys import As, Key
 from gate.metrics.keys import AbsentErrors
 from gate.metrics.queries import OF_AN_ARM, TIMES, has, values
 from gate.metrics.source import Gauge, Means, Question, Source, Wanted

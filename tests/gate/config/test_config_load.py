@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 
 from gate.config import (
     CommandCheck,
-    CommandDeploy,
     Config,
     HttpCheck,
-    NoDeploy,
     from_document,
     load,
     read,
 )
+from gate.deploy import CommandOptions, NoneOptions
 from gate.errors import ConfigError, Exit, MisuseError
 from gate.metrics import FlagServerOptions, PrometheusOptions
 from rampgate.evidence import VerdictWord
@@ -52,7 +51,7 @@ def test_the_common_case_is_short_and_has_the_products_defaults() -> None:
     steps = tuple(Step(share=share) for share in (10_000, 50_000, 100_000))
     assert found.plan == RolloutPlan(flag="shop", environment="production", steps=steps)
     assert (found.deploy, found.metrics, found.verify) == (
-        CommandDeploy(command="./deploy.sh"), (FlagServerOptions(),), (),
+        CommandOptions(command="./deploy.sh"), (FlagServerOptions(),), (),
     )  # fmt: skip
 
 
@@ -91,7 +90,7 @@ def test_everything_that_can_be_written_is_read() -> None:
     assert plan.budgets[VerdictWord.NO_TRAFFIC] == Budget(seconds=900, then=Policy.ASK)
     assert (plan.judge.margin, plan.judge.floor, plan.judge.alpha, plan.judge.min_polls) == (1.5, 0.01, 0.01, 3)
     assert plan.salt == "spring-2027"
-    assert found.deploy == CommandDeploy(command=("./deploy.sh", "--now"))
+    assert found.deploy == CommandOptions(command=("./deploy.sh", "--now"))
 
 
 def test_sources_and_checks_are_read() -> None:
@@ -114,7 +113,7 @@ def test_sources_and_checks_are_read() -> None:
             {"command": "./smoke.sh"},
         ],
     )
-    assert found.deploy == NoDeploy()
+    assert found.deploy == NoneOptions()
     assert found.metrics == (
         PrometheusOptions(
             url="http://prometheus:9090/", requests='n{v="{{version}}"}', errors='e{v="{{ slot }}"}', timeout=2,

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from enum import Enum, auto
 from pathlib import Path
 from typing import Protocol
 
@@ -75,3 +76,135 @@ class DeployerContract:
             assert done.text
             assert len(done.text) < 2_000
         assert not (tmp_path / "pwned").exists()
+
+
+SECRET = "s3cr3t-of-the-deployment"
+"""What a site in the manner ``TELLS`` says aloud. Workplaces of ``ActingContract`` know it as a secret."""
+
+
+class Manner(Enum):
+    """How a site goes about what it is asked."""
+
+    WELL = auto()
+    FAILS = auto()
+    HANGS = auto()
+    LIES = auto()
+    TELLS = auto()
+
+
+class Site(Protocol):
+    """A place to deploy to, which does as the test says."""
+
+    environ: dict[str, str]
+
+    def deployer(self, workplace: Workplace) -> Deployer: ...
+
+    def behave(self, manner: Manner) -> None: ...
+
+    def begun(self) -> bool:
+        """Whether it has begun what it was asked last."""
+        ...
+
+    def quiet(self) -> bool:
+        """Whether nothing of what it began is under way."""
+        ...
+
+    def half_done(self) -> None:
+        """Stand as a gate leaves it that was killed in the middle of deploying v2 into green, with fence 6."""
+        ...
+
+
+class ActingContract(DeployerContract):
+    """For deployers that do something. Give it a fixture ``site``."""
+
+    @pytest.fixture
+    def said(self) -> list[str]:
+        return []
+
+    @pytest.fixture
+    def deployer(self, tmp_path: Path, site: Site, said: list[str]) -> Deployer:
+        return site.deployer(
+            Workplace(
+                folder=tmp_path, environ=site.environ, every=0.02, grace=0.5, say=said.append, secrets=[SECRET, "x" * 5]
+            )
+        )
+
+    def test_the_status_of_a_slot_is_what_runs_there(self, deployer: Deployer) -> None:
+        assert isinstance(deployer.run(STATUS, always), NotUp)
+        deployer.run(WORK, always)
+        up = deployer.run(STATUS, always)
+        assert isinstance(up, Done)
+        assert up.version in ("v2", None)
+        assert isinstance(deployer.run(replace(STATUS, version="v3"), always), NotUp | Failed)
+        assert isinstance(deployer.run(replace(STATUS, slot="blue", version=""), always), NotUp)
+        deployer.run(RETIRE, always)
+        assert isinstance(deployer.run(STATUS, always), NotUp)
+
+    def test_a_slot_goes_from_one_version_to_another(self, deployer: Deployer) -> None:
+        deployer.run(replace(WORK, version="v1"), always)
+        assert isinstance(deployer.run(WORK, always), Done)
+        assert isinstance(deployer.run(STATUS, always), Done)
+
+    def test_what_fails_is_said(self, deployer: Deployer, site: Site) -> None:
+        site.behave(Manner.FAILS)
+        failed = deployer.run(WORK, always)
+        assert isinstance(failed, Failed)
+        assert failed.text
+        assert not isinstance(deployer.run(STATUS, always), Done)
+
+    def test_what_is_too_slow_fails_and_is_ended(self, deployer: Deployer, site: Site) -> None:
+        site.behave(Manner.HANGS)
+        failed = deployer.run(replace(WORK, seconds=0.4), always)
+        assert isinstance(failed, Failed)
+        assert "400ms" in failed.text
+        assert site.quiet()
+
+    def test_when_the_rollout_moves_on_it_stops_and_can_be_done_again(self, deployer: Deployer, site: Site) -> None:
+        site.behave(Manner.HANGS)
+        assert isinstance(deployer.run(WORK, lambda: not site.begun()), Stopped)
+        assert site.quiet()
+        site.behave(Manner.WELL)
+        assert isinstance(deployer.run(WORK, always), Done)
+        assert isinstance(deployer.run(STATUS, always), Done)
+
+    def test_an_error_on_the_gates_side_ends_it_too(self, deployer: Deployer, site: Site) -> None:
+        def keep_going() -> bool:
+            if site.begun():
+                raise ConnectionError
+            return True
+
+        site.behave(Manner.HANGS)
+        with pytest.raises(ConnectionError):
+            deployer.run(WORK, keep_going)
+        assert site.quiet()
+
+    def test_who_lies_about_success_is_found_out(self, deployer: Deployer, site: Site) -> None:
+        site.behave(Manner.LIES)
+        deployer.run(WORK, always)
+        assert not isinstance(deployer.run(STATUS, always), Done)
+
+    def test_secrets_reach_neither_log_nor_answer(self, deployer: Deployer, site: Site, said: list[str]) -> None:
+        site.behave(Manner.TELLS)
+        answers = [deployer.run(work, always) for work in (WORK, STATUS, RETIRE)]
+        assert not any(isinstance(answer, Stopped) for answer in answers)
+        assert SECRET not in repr(answers)
+        assert SECRET not in "\n".join(said)
+
+    def test_a_gate_killed_in_the_middle_is_followed_by_another(self, deployer: Deployer, site: Site) -> None:
+        site.half_done()
+        assert isinstance(deployer.run(WORK, always), Done)
+        assert isinstance(deployer.run(STATUS, always), Done)
+
+    def test_an_older_gate_is_refused(self, deployer: Deployer) -> None:
+        assert isinstance(deployer.run(WORK, always), Done)
+        for older in (replace(RETIRE, fence=6), replace(WORK, fence=6, version="v1")):
+            refused = deployer.run(older, always)
+            assert isinstance(refused, Failed)
+            assert "newer gate" in " ".join([refused.text, *refused.tail])
+        assert isinstance(deployer.run(STATUS, always), Done)
+
+    def test_an_older_gate_is_refused_after_a_newer_one_has_retired(self, deployer: Deployer) -> None:
+        assert isinstance(deployer.run(replace(WORK, fence=6), always), Done)
+        assert isinstance(deployer.run(RETIRE, always), Done)
+        assert isinstance(deployer.run(replace(WORK, fence=6), always), Failed)
+        assert isinstance(deployer.run(STATUS, always), NotUp)

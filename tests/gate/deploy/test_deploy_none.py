@@ -1,6 +1,6 @@
 """The deployer of those who deploy in an earlier step."""
 
-from gate.deploy import DEPLOYERS, Deployer, Done, NoneOptions, Workplace, build
+from gate.deploy import Deployer, Done, NoneOptions, Workplace, build
 from tests.gate.deploy.contract import RETIRE, STATUS, WORK, DeployerContract, always
 
 
@@ -19,7 +19,3 @@ class TestNone(DeployerContract):
             assert "an earlier step" in done.text
             assert done.version is None
         assert "left as it is" in deployer.run(RETIRE, always).text
-
-
-def test_the_registry_names_the_deployers_that_there_are() -> None:
-    assert list(DEPLOYERS) == ["command", "none"]

@@ -2,14 +2,17 @@
 
 import os
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gate.config import load
 from gate.deploy import CommandOptions, Done, Failed, NotUp, Workplace
 from gate.metrics import PrometheusOptions
+from gate.signing import signed
 from tests.gate.deploy.contract import RETIRE, STATUS, WORK, always
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -46,6 +49,15 @@ def test_the_queries_on_the_page_have_no_problems() -> None:
     queries = dict(re.findall(r"^ +(requests|errors): (sum.*)$", block, re.MULTILINE))
     options = PrometheusOptions(url="https://prometheus.example.com", **queries)
     assert list(options.problems("metrics[0]")) == []
+
+
+def test_the_example_receiver_knows_who_asks() -> None:
+    (source,) = _blocks("deployers/webhook.md", "python")
+    page: dict[str, Any] = {}
+    exec(source, page)
+    for at, body, genuine in ((0, b"{}", True), (-3_600, b"{}", False), (0, b"{ }", False)):
+        headers = signed("hunter22", b"{}", message="ensure_1", at=time.time() + at)
+        assert page["is_genuine"](b"hunter22", headers, body) is genuine
 
 
 def test_the_example_hook_does_what_the_page_says(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ class Asked:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes = b""
+    method: str = "GET"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ class _Connection(BaseHTTPRequestHandler):
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         headers = {k.lower(): v for k, v in self.headers.items()}
         body = self.rfile.read(int(headers.get("content-length", "0")))
-        asked = Asked(path=parts.path, query=query, headers=headers, body=body)
+        asked = Asked(path=parts.path, query=query, headers=headers, body=body, method=self.command)
         self.server.asked.append(asked)
         self.close_connection = True
         if self.server.raw is not None:
@@ -96,8 +97,7 @@ class _Connection(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(reply.body)
 
-    def do_POST(self) -> None:
-        self.do_GET()
+    do_POST = do_DELETE = do_GET  # noqa: N815
 
     def log_message(self, *_: Any) -> None:
         """Says nothing."""
