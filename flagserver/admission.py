@@ -3,11 +3,11 @@
 Refusals say what stands in the way and what would be allowed. Rules: SEMANTICS 2, 7 and 11.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from flagserver.errors import ConflictError, InvalidError
+from flagserver.names import environment_problems, name_problems
 from flagserver.store.flags import FlagRecord, Kind
 from flagserver.store.queue import Place
 from flagserver.store.rollouts import RolloutRecord
@@ -16,9 +16,6 @@ from rampgate.machine.state import NOT_RESUMABLE, ActionKind, Phase, State, Tran
 from rampgate.plan import FlagKind, Supersede, problems
 from rampgate.problem import Problem
 from rampgate.rollout import NewRollout, Slot, Slots
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-NAME_ALLOWED = "1 to 100 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
 
 _COLOURS = ("blue", "green")
 
@@ -199,22 +196,17 @@ def _other_name(kind: FlagKind, stable: str) -> str:
 
 
 def _request_problems(new: NewRollout) -> Iterator[Problem]:
-    for path, value in (("plan.flag", new.plan.flag), ("plan.environment", new.plan.environment)):
-        if not NAME.fullmatch(value):
-            yield Problem(path, repr(value[:80]), NAME_ALLOWED)
-    if not NAME.fullmatch(new.stable.name):
-        yield Problem("stable.name", repr(new.stable.name[:80]), NAME_ALLOWED)
+    yield from name_problems("plan.flag", new.plan.flag)
+    yield from environment_problems("plan.environment", new.plan.environment)
+    yield from name_problems("stable.name", new.stable.name)
     for path, text, most in (("key", new.key, 300), ("version", new.version, 300), ("by", new.by, 300)):
         if not 0 < len(text) <= most or not text.isprintable():
             yield Problem(path, repr(text[:80]), f"1 to {most} printable characters")
-    said = (
+    for path, optional, most in (
         ("sha", new.sha, 100),
         ("repository", new.repository, 300),
+        ("repository_id", new.repository_id, 40),
         ("run_url", new.run_url, 1000),
-        ("ref", new.ref, 300),
-    )
-    for path, optional, most in (
-        *said,
         ("ref", new.ref, 300),
         ("override", new.override, 1000),
         ("stable.version", new.stable.version, 300),

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from flagserver.admission import NAME, NAME_ALLOWED
 from flagserver.errors import ConflictError, InvalidError, NotFoundError, StoreGoneError
 from flagserver.flags import flag_not_found
 from flagserver.lists import targeting
 from flagserver.live import Live
+from flagserver.names import environment_problems, name_problems
 from flagserver.publish import NO_SHARED_RULES, salt
 from flagserver.store import Store, Tx, audit, cohorts, flags
 from flagserver.store.cohorts import Segment
@@ -110,11 +110,7 @@ class Cohorts:
         Raises:
             InvalidError: everything that is wrong with it, at once.
         """
-        wrong = [
-            Problem(path, repr(name[:80]), NAME_ALLOWED)
-            for path, name in (("environment", environment), ("name", segment.name))
-            if not NAME.fullmatch(name)
-        ]
+        wrong = [*environment_problems("environment", environment), *name_problems("name", segment.name)]
         wrong += _users_problems("users", segment.users)
         alone = {segment.name: segment}
         wrong += _rule_problems(Lists(canary=UserList(segments=(segment.name,))), alone, path="rule")

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flagserver.admission import NAME, NAME_ALLOWED
 from flagserver.errors import ConflictError, InvalidError, NotFoundError, StoreGoneError
 from flagserver.live import Live
+from flagserver.names import NAME, NAME_ALLOWED, environment_problems, name_problems
 from flagserver.publish import SERVER_WRITES, default_variants, document, problems, stands
 from flagserver.store import Store, Tx, audit, cohorts, flags, rollouts
 from flagserver.store.cohorts import Segment
@@ -62,13 +62,8 @@ class Flags:
             InvalidError: everything that is wrong with it, at once.
             ConflictError: a rollout holds the flag, and what shall change is frozen.
         """
-        wrong = [
-            Problem(path, repr(name[:80]), NAME_ALLOWED)
-            for path, name in (("environment", environment), ("key", key))
-            if not NAME.fullmatch(name)
-        ]
-        if wrong:
-            raise InvalidError(problems=tuple(wrong))
+        if wrong := (*environment_problems("environment", environment), *name_problems("key", key)):
+            raise InvalidError(problems=wrong)
         with self._store.write() as tx:
             before = flags.lock(tx, environment, key)
             after, rollout = self._write(tx, environment, key, before, change, by)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from difflib import get_close_matches
 
-from flagserver.admission import NAME, NAME_ALLOWED
 from flagserver.errors import ConflictError, InvalidError, NotAllowedError, NotFoundError
+from flagserver.names import name_problems
 from flagserver.rollouts import Rollouts
 from flagserver.store import Store, Tx, audit, flags, locks
 from flagserver.store.locks import LockRecord
@@ -138,8 +138,8 @@ def _problems(tx: Tx, new: NewLock) -> Iterator[Problem]:
     for path, text, most in (("reason", new.reason, 1000), ("by", new.by, 300), ("key", new.key, 200)):
         if text is not None and not (0 < len(text) <= most and text.isprintable() and text.strip()):
             yield Problem(path, repr(text[:80]), f"1 to {most} printable characters")
-    if new.name is not None and not NAME.fullmatch(new.name):
-        yield Problem("name", repr(new.name[:80]), NAME_ALLOWED)
+    if new.name is not None:
+        yield from name_problems("name", new.name)
     if new.until is None and new.name is None:
         yield Problem("until", "nothing", "when it ends; only a lock with a `name` may be without an end")
     begins = max(tx.now, new.since or 0.0)

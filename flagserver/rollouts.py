@@ -40,7 +40,7 @@ CLOCK = "clock"
 AGAIN = 1.0
 """Seconds until a rollout that could not be settled is tried again."""
 
-_OURS = (Created, DeadlinePassed, Superseded, Locked, Unlocked)
+_OURS = (Created, Resumed, DeadlinePassed, Superseded, Locked, Unlocked)
 """Events that only the server says."""
 
 Beside = Callable[[Tx, RolloutRecord], None]
@@ -272,13 +272,13 @@ class Rollouts:
         fence = rollouts.highest_fence(tx, new.plan.environment, new.plan.flag)
         clear_at = rollouts.clear_at(tx, new.plan.environment, new.plan.flag)
         lock = freeze.lock_over(tx, new.plan.environment, new.plan.flag, tx.now)
-        event = Created(baseline=new.baseline, by=new.by, fence=fence, not_before=clear_at, lock=lock)
+        event = Created(baseline=new.baseline, by=new.by, fence=fence, not_before=clear_at, lock=lock, plan=new.plan)
         transition = begin(new.plan, event, tx.now)
         record = RolloutRecord(
             id=rollout_id, key=new.key, plan=new.plan, version=new.version, canary=start.slots.idle,
             stable=start.slots.stable, state=transition.state, by=new.by, created_at=tx.now, attempt_at=tx.now,
-            updated_at=tx.now, sha=new.sha, repository=new.repository, pull_request=new.pull_request,
-            run_url=new.run_url, config=new.config, hash_key=secrets.token_hex(16),
+            updated_at=tx.now, sha=new.sha, repository=new.repository, repository_id=new.repository_id,
+            pull_request=new.pull_request, run_url=new.run_url, config=new.config, hash_key=secrets.token_hex(16),
         )  # fmt: skip
         rollouts.insert(tx, record)
         rollouts.append(tx, record, [(event, transition)], [actor])
@@ -298,13 +298,14 @@ class Rollouts:
         record = replace(
             record, key=new.key, plan=new.plan, state=state, by=new.by, sha=new.sha or record.sha,
             repository=new.repository or record.repository, run_url=new.run_url or record.run_url,
+            repository_id=new.repository_id or record.repository_id,
             pull_request=new.pull_request or record.pull_request, config=new.config, superseded_by=None,
         )  # fmt: skip
         idle = replace(flag.slots.idle, version=record.version)
         flags.save(tx, replace(flag, slots=replace(flag.slots, idle=idle)))
         fence = rollouts.highest_fence(tx, record.plan.environment, record.plan.flag)
         clear_at = rollouts.clear_at(tx, record.plan.environment, record.plan.flag)
-        event = Resumed(by=new.by, baseline=new.baseline, fence=fence, not_before=clear_at)
+        event = Resumed(by=new.by, baseline=new.baseline, fence=fence, not_before=clear_at, plan=new.plan)
         record, last = self._advance(tx, record, event, actor, touched)
         assert last is not None
         if last.refusal is not None:

@@ -6,6 +6,7 @@ For gates and dashboards, of which there are few; apps have the streams of flags
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from typing import Any
@@ -107,15 +108,16 @@ class Watching:
             one = read_one(rollouts, call)
             return {one.id: one}
         found, _ = rollouts.find(Wanted(environment=environment, active=True, limit=_MOST_LISTED))
-        grant = call.caller.grant
-        seen = {one.id: one for one in found if grant is None or grant.covers(one.plan.flag, one.repository)}
+        seen = {one.id: one for one in found}
         for rollout_id in known:
             if rollout_id not in seen:
-                try:
+                with suppress(NotFoundError):
                     seen[rollout_id] = rollouts.read(rollout_id)
-                except NotFoundError:
-                    continue
-        return seen
+        grant = call.caller.grant
+        if grant is None:
+            return seen
+        # Of those sent before, too: who takes a rollout up again may be another repository.
+        return {key: one for key, one in seen.items() if grant.covers(one.plan.flag, one.repository, one.repository_id)}
 
     def _news(self, found: Mapping[str, Rollout], has: dict[str, int], environment: str | None) -> bytes:
         """The rollouts that the client has not seen as they are; the last one carries the id to resume from."""

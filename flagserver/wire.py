@@ -19,6 +19,7 @@ from rampgate.plan import RolloutPlan
 from rampgate.problem import Problem
 from rampgate.rollout import (
     Answer,
+    Attempt,
     Entry,
     Minute,
     NewRollout,
@@ -65,11 +66,13 @@ class Minutes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looks:
-    """A part of a rollout's looks; ``next``: what goes into ``after`` for the page after it."""
+    """A part of a rollout's looks; ``next``: what goes into ``after`` for the page after it. ``plan`` is the latest
+    attempt's."""
 
     rollout: str
     plan: RolloutPlan
     plan_hash: str
+    attempts: tuple[Attempt, ...]
     looks: tuple[RecordedLook, ...]
     next: int | None
 

@@ -141,6 +141,7 @@ def run_rollout(step: Step, activity: RunRollout) -> Exit:
         pull_request=activity.pull_request or _pull_request_of(step, activity.sha),
         run_url=runner.run_url,
         ref=runner.ref or None,
+        repository_id=runner.repository_id,
     )
     begun: list[Rollout] = []
 

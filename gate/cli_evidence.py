@@ -70,7 +70,7 @@ def replay_looks(rollout_id: str | None, file: Path | None, export: Path | None)
         except OSError as error:
             raise MisuseError(f"{export}: {error.strerror or error}.") from error
     for attempt, looks in record.attempts:
-        count, found = replay(record.plan, looks)
+        count, found = replay(record.plan(attempt), looks)
         if found is not None:
             click.echo(f"Attempt {attempt}, look {found.number} at {found.at:.3f}: {found.what} differs.")
             click.echo(f"  recorded: {found.recorded}")
@@ -83,7 +83,7 @@ def replay_looks(rollout_id: str | None, file: Path | None, export: Path | None)
 
 def _recorded(rollout_id: str) -> Record:
     server = flag_server()
-    return recorded.of_entries(rollout_id, server.rollout(rollout_id).plan, server.entries(rollout_id))
+    return recorded.of_entries(server.rollout(rollout_id), server.entries(rollout_id))
 
 
 def _traffic(record: Record | None, rps: float | None, error_rate: float | None) -> TrafficSeen:

@@ -28,6 +28,7 @@ class Release:
     run_url: str | None = None
     override: str | None = None
     ref: str | None = None
+    repository_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +194,7 @@ def _new(gate: Gate, config: Config, wanted: Release) -> NewRollout:
         config=config.document,
         override=wanted.override,
         ref=wanted.ref,
+        repository_id=wanted.repository_id,
     )
 
 

@@ -45,7 +45,8 @@ class NewRollout:
     ``baseline`` whether the gate found it up; a slot that has traded places meanwhile refuses the request.
     ``config`` is the gate's own configuration, kept for a follower; ``override`` is the reason for trying a
     version again that regressed or was aborted. ``ref`` is the branch: a newer commit of it takes an older one's
-    place in the queue.
+    place in the queue. ``repository_id`` is GitHub's number of the repository, which it keeps when it is renamed; of a
+    job's session the server knows it.
     """
 
     __pydantic_config__ = STRICT
@@ -63,6 +64,7 @@ class NewRollout:
     config: Mapping[str, Any] = field(default_factory=dict)
     override: str | None = None
     ref: str | None = None
+    repository_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,7 @@ class Rollout:
     config: Mapping[str, Any] = field(default_factory=dict)
     superseded_by: str | None = None
     plan_hash: str = ""
+    repository_id: str | None = None
 
     def slot(self, arm: ArmName) -> Slot:
         return self.canary if arm is ArmName.CANARY else self.stable
@@ -193,6 +196,16 @@ class RecordedLook:
     attempt: int
     revision: int
     look: Look
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attempt of a rollout, from 1, and the plan by which it was judged; ``None``: nobody wrote it down."""
+
+    __pydantic_config__ = STRICT
+
+    attempt: int
+    plan: RolloutPlan | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,10 +57,9 @@ class Grant:
         """The job as the audit log names it."""
         return f"{self.repository} run {self.run_id} attempt {self.run_attempt} ({self.event}) by {self.actor}"
 
-    def covers(self, flag: str, repository: str | None) -> bool:
+    def covers(self, flag: str, repository: str | None, repository_id: str | None) -> bool:
         """Whether a rollout of this flag, by this repository, is this session's to see."""
-        mine = repository is not None and repository.casefold() == self.repository.casefold()
-        return mine and self._knows(flag)
+        return self._is_mine(repository, repository_id) and self._knows(flag)
 
     def check_flag(self, flag: str) -> None:
         """Raises: NotAllowedError: the policy does not name the flag."""
@@ -72,13 +71,15 @@ class Grant:
     def check_create(self, new: NewRollout) -> None:
         """Raises: NotAllowedError: the job may not ask for this rollout."""
         self.check_flag(new.plan.flag)
-        self._check_repository(new.repository)
+        self._check_repository(new.repository, None)
+        if new.repository_id is not None:
+            self._check_repository(new.repository, new.repository_id)
         self._check_widens("asking for a rollout")
 
     def check_read(self, rollout: Rollout) -> None:
         """Raises: NotAllowedError: the rollout is another repository's, or of a flag that the policy does not name."""
         self.check_flag(rollout.plan.flag)
-        self._check_repository(rollout.repository)
+        self._check_repository(rollout.repository, rollout.repository_id)
 
     def check_say(self, rollout: Rollout, event: Event) -> None:
         """Raises: NotAllowedError: the job may not say this of this rollout."""
@@ -119,8 +120,14 @@ class Grant:
     def _knows(self, flag: str) -> bool:
         return flag in self.flags or self.flags == (EVERY_FLAG,)
 
-    def _check_repository(self, repository: str | None) -> None:
-        if repository is None or repository.casefold() != self.repository.casefold():
+    def _is_mine(self, repository: str | None, repository_id: str | None) -> bool:
+        """By the number, which outlives a rename; by the name where nobody gave the number."""
+        if repository_id is not None:
+            return repository_id == self.repository_id
+        return repository is not None and repository.casefold() == self.repository.casefold()
+
+    def _check_repository(self, repository: str | None, repository_id: str | None) -> None:
+        if not self._is_mine(repository, repository_id):
             text = f"The job is of {self.repository}, the rollout of {repository or 'no repository'}."
             raise NotAllowedError(text, code="session_repository")
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from flagserver.auth.grant import Grant
 from flagserver.errors import InvalidError
+from flagserver.names import environment_problems
 from flagserver.store.keys import KeyRecord
 from rampgate.problem import Problem
 
@@ -126,6 +127,8 @@ def public_part(record: KeyRecord) -> Mapping[str, object]:
 def _problems(wish: Wish) -> Iterator[Problem]:
     if wish.role is not Role.ADMIN and not wish.environment:
         yield Problem("environment", "nothing", f"an environment: {wish.role} keys belong to one")
+    elif wish.role is not Role.ADMIN and wish.environment:
+        yield from environment_problems("environment", wish.environment)
     if not 0 < len(wish.name) <= 100 or not wish.name.isprintable():
         yield Problem("name", repr(wish.name[:80]), "1 to 100 printable characters")
     if wish.lives is not None and not 60 <= wish.lives <= 10 * 366 * 86_400:

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from flagserver.auth.grant import EVERY_FLAG
 from flagserver.auth.keys import Role
+from flagserver.names import NAME, environment_problems
 from rampgate.problem import Problem
 from rampgate.wire import STRICT
 
@@ -25,7 +26,6 @@ _ID = re.compile(r"[1-9][0-9]{0,19}")
 _WORKFLOW = re.compile(r"\.github/workflows/[A-Za-z0-9._-]{1,200}\.ya?ml")
 _CALLED = re.compile(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+/\.github/workflows/[A-Za-z0-9._-]{1,200}\.ya?ml@[!-~]{1,300}")
 _REF = re.compile(r"refs/(heads|tags)/[!-)+-~]{0,300}\*?")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _EVENT = re.compile(r"[a-z_]{1,100}")
 
 
@@ -69,8 +69,8 @@ POLICY: TypeAdapter[Policy] = TypeAdapter(Policy)
 
 def problems(policy: Policy) -> Iterator[Problem]:
     """Everything that is wrong with a policy."""
+    yield from environment_problems("environment", policy.environment)
     for path, text, form, allowed in (
-        ("environment", policy.environment, _NAME, "an environment's name"),
         ("repository", policy.repository, _REPOSITORY, "owner/name"),
         ("repository_id", policy.repository_id, _ID, "GitHub's number of the repository"),
         ("owner_id", policy.owner_id, _ID, "GitHub's number of its owner"),
@@ -82,7 +82,7 @@ def problems(policy: Policy) -> Iterator[Problem]:
     yield from _each("events", policy.events, _EVENT, "an event such as push")
     yield from _each("called_workflows", policy.called_workflows, _CALLED, "owner/name/path@ref", least=0)
     if policy.flags != (EVERY_FLAG,):
-        yield from _each("flags", policy.flags, _NAME, "flags by name, or * alone")
+        yield from _each("flags", policy.flags, NAME, "flags by name, or * alone")
     for number, event in enumerate(policy.events):
         if event.startswith(FOREIGN):
             yield Problem(f"events.{number}", event, "no pull request's: it runs what nobody has merged")

@@ -5,11 +5,13 @@ import sqlalchemy as sa
 from flagserver import wire
 from flagserver.store.engine import Tx
 from flagserver.store.tables import rollout_events
-from rampgate.machine.events import Judged
-from rampgate.rollout import RecordedLook
+from rampgate.machine.events import Created, Judged, Resumed
+from rampgate.rollout import Attempt, RecordedLook, Rollout
 
 _JUDGED = '%"type":"judged"}'
 """How an event that is a look ends as text: `type` is the last of its fields."""
+
+_BEGAN = ('%"type":"created"}', '%"type":"resumed"}')
 
 
 def of_rollout(tx: Tx, rollout_id: str, after: int, limit: int) -> tuple[RecordedLook, ...]:
@@ -26,4 +28,20 @@ def of_rollout(tx: Tx, rollout_id: str, after: int, limit: int) -> tuple[Recorde
             RecordedLook(number=row.number, at=row.at, actor=row.actor, attempt=event.attempt,
                          revision=event.revision, look=event.look)
         )  # fmt: skip
+    return tuple(found)
+
+
+def attempts(tx: Tx, rollout: Rollout) -> tuple[Attempt, ...]:
+    """The rollout's attempts with their plans, in order; the latest one's is always known."""
+    table = rollout_events
+    began = sa.or_(*(table.c.event.like(one) for one in _BEGAN))
+    statement = sa.select(table.c.attempt, table.c.event).where(
+        table.c.rollout == rollout.id, table.c.refusal.is_(None), began
+    )
+    found = []
+    for row in tx.all(statement.order_by(table.c.number)):
+        event = wire.EVENT.validate_json(row.event)
+        assert isinstance(event, Created | Resumed)
+        plan = rollout.plan if row.attempt == rollout.state.attempt else event.plan
+        found.append(Attempt(attempt=row.attempt, plan=plan))
     return tuple(found)

@@ -42,6 +42,7 @@ class RolloutRecord:
     refuses_version: bool = False
     allowed_by: str | None = None
     hash_key: str | None = field(default=None, repr=False)
+    repository_id: str | None = None
 
     @property
     def refused(self) -> bool:
@@ -55,7 +56,7 @@ class RolloutRecord:
             id=self.id, key=self.key, plan=self.plan, version=self.version, canary=self.canary, stable=self.stable,
             state=state, share=share(self.plan, state), created_at=self.created_at, now=now, by=self.by, sha=self.sha,
             repository=self.repository, pull_request=self.pull_request, run_url=self.run_url, config=self.config,
-            superseded_by=self.superseded_by, plan_hash=plan_hash(self.plan),
+            superseded_by=self.superseded_by, plan_hash=plan_hash(self.plan), repository_id=self.repository_id,
         )  # fmt: skip
 
 
@@ -77,7 +78,8 @@ class Wanted:
     """Which rollouts a list asks for; ``None`` asks for any.
 
     ``since`` and ``until`` bound when it was asked for, in seconds since the epoch; ``before`` is the number of the
-    last one on the page before.
+    last one on the page before. ``of`` is a repository's number and name: rollouts from before the number was kept go
+    by the name.
     """
 
     environment: str | None = None
@@ -91,6 +93,7 @@ class Wanted:
     until: float | None = None
     before: int | None = None
     limit: int = 50
+    of: tuple[str, str] | None = None
 
 
 def load(tx: Tx, rollout_id: str) -> RolloutRecord | None:
@@ -177,6 +180,10 @@ def find(tx: Tx, wanted: Wanted) -> tuple[RolloutRecord, ...]:
         value = getattr(wanted, name)
         if value is not None:
             statement = statement.where(rollouts.c[name] == value)
+    if wanted.of is not None:
+        number, name = wanted.of
+        named = sa.and_(rollouts.c.repository_id.is_(None), sa.func.lower(rollouts.c.repository) == name.lower())
+        statement = statement.where(sa.or_(rollouts.c.repository_id == number, named))
     if wanted.since is not None:
         statement = statement.where(rollouts.c.created_at >= wanted.since)
     if wanted.until is not None:
@@ -294,6 +301,7 @@ def _values(record: RolloutRecord) -> dict[str, Any]:
         "asked_by": record.by,
         "sha": record.sha,
         "repository": record.repository,
+        "repository_id": record.repository_id,
         "pull_request": record.pull_request,
         "run_url": record.run_url,
         "config": wire.encode(record.config).decode(),
@@ -335,7 +343,7 @@ def _record(row: sa.Row[Any]) -> RolloutRecord:
         attempt_at=row.attempt_at, updated_at=row.updated_at, sha=row.sha, repository=row.repository,
         pull_request=row.pull_request, run_url=row.run_url, config=wire.decode(row.config.encode()),
         superseded_by=row.superseded_by, refuses_version=row.refuses_version, hash_key=row.hash_key,
-        allowed_by=row.allowed_by,
+        allowed_by=row.allowed_by, repository_id=row.repository_id,
     )  # fmt: skip
 
 

@@ -103,6 +103,7 @@ rollouts = Table(
     Column("superseded_by", String(40)),
     Column("hash_key", String(64)),
     Column("allowed_by", Text),
+    Column("repository_id", String(40)),
     ForeignKeyConstraint(["environment", "flag"], ["flags.environment", "flags.key"], ondelete="CASCADE"),
     Index("ix_rollouts_key", "environment", "flag", "key", unique=True),
     Index("ix_rollouts_next_deadline", "next_deadline"),

@@ -14,11 +14,17 @@ def _looks(services: Services, call: Call) -> Reply:
     after, limit = call.number("after", 0, 0, 2**31), call.number("limit", 500, 1, 10_000)
     with services.store.read() as tx:
         found = looks.of_rollout(tx, rollout.id, after, limit)
+        attempts = looks.attempts(tx, rollout)
     following = found[-1].number if len(found) == limit else None
-    whole = wire.Looks(rollout=rollout.id, plan=rollout.plan, plan_hash=rollout.plan_hash, looks=found, next=following)
+    whole = wire.Looks(
+        rollout=rollout.id, plan=rollout.plan, plan_hash=rollout.plan_hash, attempts=attempts, looks=found,
+        next=following,
+    )  # fmt: skip
     if not call.wants_lines:
         return reply_with(wire.LOOKS, whole)
-    head = {"rollout": rollout.id, "plan_hash": rollout.plan_hash, "plan": rollout.plan}
+    head = {
+        "rollout": rollout.id, "plan_hash": rollout.plan_hash, "plan": rollout.plan, "attempts": attempts,
+    }  # fmt: skip
     lines = [encode(one) for one in (*([head] if after == 0 else []), *found)]
     headers = () if following is None else (("Rampgate-Next", str(following)),)
     return Reply(200, b"".join(line + b"\n" for line in lines), headers, LINES)

@@ -15,7 +15,7 @@ def _list(services: Services, call: Call) -> Reply:
     grant = call.caller.grant
     with services.store.read() as tx:
         places = queue.waiting(tx, environment or call.caller.environment, call.query.get("flag"))
-    shown = tuple(one for one in queue.shown(places) if grant is None or grant.covers(one.flag, one.repository))
+    shown = tuple(one for one in queue.shown(places) if grant is None or grant.covers(one.flag, one.repository, None))
     return reply_with(wire.QUEUE, wire.Queue(waiting=shown))
 
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from flagserver import hub, wire
 from flagserver.aborts import is_abort
@@ -28,6 +29,7 @@ def _create(services: Services, call: Call) -> Reply:
         raise _foreign(call, new.plan.environment)
     if call.caller.grant is not None:
         call.caller.grant.check_create(new)
+        new = replace(new, repository_id=call.caller.grant.repository_id)
     rollout, is_new = services.rollouts.create(new, call.caller.name, services.sessions.steering(call.caller))
     return reply_with(wire.ROLLOUT, rollout, 201 if is_new else 200)
 
@@ -39,17 +41,18 @@ def _list(services: Services, call: Call) -> Reply:
     if own is not None and named not in (None, own):
         raise _foreign(call, named or "")
     grant = call.caller.grant
-    # A session lists its own repository's rollouts, whatever it asks for.
-    repository = query.get("repository") if grant is None else grant.repository
     wanted = Wanted(
-        environment=named or own, flag=query.get("flag"), repository=repository, sha=query.get("sha"),
+        environment=named or own, flag=query.get("flag"), sha=query.get("sha"),
         pull_request=call.number("pull_request", 0, 1, 2**31 - 1) or None, active=call.flag("active"),
         needs_hands=call.flag("needs_hands"), limit=call.number("limit", 50, 1, 500), since=call.moment("since"),
         until=call.moment("until"), before=call.number("before", 2**53, 0, 2**53),
+        # A session lists its own repository's rollouts, whatever it asks for.
+        repository=query.get("repository") if grant is None else None,
+        of=None if grant is None else (grant.repository_id, grant.repository),
     )  # fmt: skip
     found, following = services.rollouts.find(wanted)
     if grant is not None:
-        found = tuple(one for one in found if grant.covers(one.plan.flag, one.repository))
+        found = tuple(one for one in found if grant.covers(one.plan.flag, one.repository, one.repository_id))
     return reply_with(wire.LISTED, wire.Listed(rollouts=found, next=following))
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from rampgate.evidence import Look
 from rampgate.machine.state import Deadline, Lock, Order
+from rampgate.plan import RolloutPlan
 from rampgate.wire import STRICT
 
 LONGEST_NAME, LONGEST_TEXT = 300, 2000
@@ -20,7 +21,8 @@ class Created:
     """A rollout was asked for.
 
     ``baseline``: the stable slot is known to be up. ``fence`` is the highest lease number that the flag's earlier
-    rollouts gave, ``not_before`` the moment from which the idle slot is free of users of an earlier canary.
+    rollouts gave, ``not_before`` the moment from which the idle slot is free of users of an earlier canary. ``plan``
+    is what this attempt is judged by; ``None``: nobody wrote it down.
     """
 
     __pydantic_config__ = STRICT
@@ -30,6 +32,7 @@ class Created:
     fence: int = 0
     not_before: float = 0.0
     lock: Lock | None = None
+    plan: RolloutPlan | None = None
     type: Literal["created"] = "created"
 
 
@@ -58,7 +61,7 @@ class Detached:
 class Resumed:
     """A later run takes up a rollout that ended for want of a gate, a source, traffic or an answer.
 
-    ``fence`` and ``not_before`` are as in ``Created``.
+    ``fence``, ``not_before`` and ``plan`` are as in ``Created``; the plan may be another than the attempt's before.
     """
 
     __pydantic_config__ = STRICT
@@ -67,6 +70,7 @@ class Resumed:
     baseline: bool = True
     fence: int = 0
     not_before: float = 0.0
+    plan: RolloutPlan | None = None
     type: Literal["resumed"] = "resumed"
 
 

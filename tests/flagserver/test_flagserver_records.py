@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from flagserver import wire
 from flagserver.auth import Role
 from gate import recorded
+from gate.errors import MisuseError
 from rampgate.evidence import VerdictWord
-from rampgate.machine.events import Told
-from rampgate.machine.state import Order, Phase, Reason
+from rampgate.machine.events import Told, Verified
+from rampgate.machine.state import ActionKind, Order, Phase, Reason
 from rampgate.rollout import Rollout, plan_hash
 from tests.flagserver.inside import PLAN, Inside, new_rollout
 
@@ -102,10 +104,52 @@ def test_looks_are_had_as_the_record_that_replay_reads(server: Inside, tmp_path:
     file = tmp_path / "looks.jsonl"
     file.write_bytes(exported.data)
     record = recorded.read(file)
-    assert (record.rollout, record.plan) == (rollout.id, server.look(rollout).plan)
+    assert (record.rollout, record.plan(1)) == (rollout.id, server.look(rollout).plan)
     entries = server.services.rollouts.history(rollout.id)
-    assert record == recorded.of_entries(rollout.id, record.plan, entries)
+    assert record == recorded.of_entries(server.look(rollout), entries)
     assert json.loads(exported.text.splitlines()[0])["plan_hash"] == rollout.plan_hash
+
+
+def test_each_attempt_is_replayed_by_the_plan_that_it_had(server: Inside, tmp_path: Path) -> None:
+    rollout = server.create(new_rollout())
+    server.judge(rollout, server.to_step(rollout))
+    server.clock.go(PLAN.lease)
+    stricter = replace(PLAN, judge=replace(PLAN.judge, alpha=0.01))
+    assert server.create(new_rollout(plan=stricter), status=200).state.attempt == 2
+    attached = server.attach(rollout, "gate-2")
+    server.say(rollout, Verified(fence=attached, action=server.action(rollout, ActionKind.VERIFY)))
+    server.tell(rollout, Order.ADVANCE)
+    server.judge(rollout, attached)
+    where = f"/v1/rollouts/{rollout.id}/looks"
+    attempts = server.call("GET", where).get_json()["attempts"]
+    assert [(one["attempt"], one["plan"]["judge"]["alpha"]) for one in attempts] == [(1, 0.05), (2, 0.01)]
+    file = tmp_path / "looks.jsonl"
+    file.write_bytes(server.call("GET", where, Accept="application/x-ndjson").data)
+    for record in (
+        recorded.read(file), recorded.of_entries(server.look(rollout), server.services.rollouts.history(rollout.id)),
+    ):  # fmt: skip
+        assert (record.plan(1), record.plan(2)) == (PLAN, stricter)
+        assert [number for number, _ in record.attempts] == [1, 2]
+
+
+def test_where_nobody_kept_an_attempts_plan_its_replay_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "looks.jsonl"
+    plan = wire.PLAN.dump_python(PLAN, mode="json")
+    attempts = [{"attempt": 1, "plan": None}, {"attempt": 2, "plan": plan}]
+    file.write_text(json.dumps({"rollout": "ro_1", "plan": plan, "attempts": attempts}))
+    record = recorded.read(file)
+    assert record.plan(2) == PLAN
+    with pytest.raises(MisuseError, match="attempt 1 of ro_1 was judged is not known"):
+        record.plan(1)
+
+
+def test_only_asking_for_a_rollout_takes_it_up_again(server: Inside) -> None:
+    rollout = server.create(new_rollout())
+    server.to_step(rollout)
+    server.clock.go(PLAN.lease)
+    body = {"id": "e1", "event": {"type": "resumed", "by": "@eve", "baseline": True}}
+    reply = server.call("POST", f"/v1/rollouts/{rollout.id}/events", body)
+    assert (reply.status_code, reply.get_json()["error"]) == (403, "event_not_yours")
 
 
 @ON_EACH_DATABASE

@@ -52,7 +52,7 @@ def record() -> Record:
         )
         state, look = judge(state, situation_of(PLAN, asked), reading)
         looks.append(look)
-    return Record(rollout="r1", plan=PLAN, attempts=((1, tuple(looks)),))
+    return Record(rollout="r1", plans={1: PLAN}, attempts=((1, tuple(looks)),))
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_record_of_many_metrics_replays_to_the_same_verdicts_too(tmp_path: Pat
         state, look = judge(state, situation, reading)
         looks.append(look)
     assert looks[7].verdict.word is VerdictWord.SOURCE_DOWN
-    record = Record(rollout="r1", plan=plan, attempts=((1, tuple(looks)),))
+    record = Record(rollout="r1", plans={1: plan}, attempts=((1, tuple(looks)),))
     file = tmp_path / "looks.jsonl"
     file.write_text("\n".join(recorded.lines(record)))
     assert recorded.read(file) == record
