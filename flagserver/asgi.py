@@ -110,8 +110,8 @@ class FrontDoor:
     async def _admit(self, route: Route, headers: Mapping[str, str], params: Mapping[str, str]) -> Caller:
         try:
             return admit(self._services, route, headers, params)
-        except UnknownKeyError:
-            if not self._services.keyring.may_be_outdated:
+        except UnknownKeyError as error:
+            if not error.guessed:
                 raise
         caller: Caller = await self._in_thread(admit_fresh, self._services, route, headers, params)
         return caller

@@ -23,9 +23,6 @@ from flagserver.store.trust import SessionRecord
 OVERLAP = 86_400.0
 """Seconds that a rotated key stays good beside its successor, unless told."""
 
-ASK_EVERY = 0.05
-"""Seconds between two looks at the store for keys that nobody knows."""
-
 USED_EVERY = 60.0
 """Seconds between writes of which keys were used."""
 
@@ -112,18 +109,20 @@ class Keyring:
         """Another number once the keys changed."""
         return self._version
 
-    @property
-    def may_be_outdated(self) -> bool:
-        """Whether asking the store again can help somebody whose key is not known here yet."""
-        return self._steady() - self._asked_at > ASK_EVERY
+    def moment(self) -> float:
+        """Now, for ``refresh``: seconds on the clock of this keyring."""
+        return self._steady()
 
-    def refresh(self) -> None:
-        """Read the keys if they changed.
+    def refresh(self, *, since: float | None = None) -> None:
+        """Read the keys if they changed; not again where a look begun after ``since`` has ended meanwhile.
 
         Raises:
             StoreGoneError: the store cannot be read; the keys known so far stay good.
         """
         with self._lock:
+            # So a crowd with unknown keys costs the store one look at a time and not one each.
+            if since is not None and self._asked_at > since:
+                return
             self._asked_at = self._steady()
             with self._store.read() as tx:
                 there = current_versions(tx)

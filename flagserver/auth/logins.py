@@ -91,13 +91,14 @@ class Logins:
         Raises:
             StoreGoneError: the database cannot be used.
         """
+        asked_at = self._keyring.moment()
         with self._store.read() as tx:
             record = store_logins.load(tx, _verifier(secret))
         if record is None or record.ends_at <= self._store.now():
             return None
         caller = self._keyring.holder(record.identity)
-        if caller is None and self._keyring.may_be_outdated:
-            self._keyring.refresh()
+        if caller is None:
+            self._keyring.refresh(since=asked_at)
             caller = self._keyring.holder(record.identity)
         if caller is None or not _may(caller):
             return None

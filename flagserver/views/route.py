@@ -231,14 +231,15 @@ def _unknown(services: Services, key: str) -> UnknownKeyError:
 
 def admit_fresh(services: Services, route: Route, headers: Mapping[str, str], params: Mapping[str, str]) -> Caller:
     """Like ``admit``, but a key that is not known yet is looked for in the store first. May wait for it."""
+    asked_at = services.keyring.moment()
     try:
         return admit(services, route, headers, params)
-    except UnknownKeyError:
-        if not services.keyring.may_be_outdated:
+    except UnknownKeyError as error:
+        if not error.guessed:
             raise
     # Without the store the keys known so far stay good, and this one is not among them.
     with suppress(StoreGoneError):
-        services.keyring.refresh()
+        services.keyring.refresh(since=asked_at)
     return admit(services, route, headers, params)
 
 

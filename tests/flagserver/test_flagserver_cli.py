@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from flagserver.cli import cli
 from flagserver.errors import FlagServerError, SettingsError
-from flagserver.settings import SETTINGS, LogForm, Settings, read_settings
+from flagserver.settings import SETTINGS, Keep, LogForm, Settings, read_settings
 
 
 @pytest.fixture
@@ -117,6 +117,8 @@ def test_every_setting_is_read() -> None:
         "FLAGSERVER_LOG": "json", "FLAGSERVER_LOG_LEVEL": "error", "FLAGSERVER_THREADS": "3",
         "FLAGSERVER_MAX_STREAMS": "7", "FLAGSERVER_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.7",
         "FLAGSERVER_PUBLIC_URL": "https://flags.example.com/", "FLAGSERVER_OIDC_ISSUER": "https://ghe.example.com/_services/token",
+        "FLAGSERVER_STATE_DIR": "/var/lib/flagserver", "FLAGSERVER_KEEP_TELEMETRY_DAYS": "8",
+        "FLAGSERVER_KEEP_LOOKS_DAYS": "9", "FLAGSERVER_KEEP_AUDIT_DAYS": "10",
     }  # fmt: skip
     assert set(values) == set(SETTINGS)
     read = read_settings(values)
@@ -125,6 +127,7 @@ def test_every_setting_is_read() -> None:
     assert (read.public_url, read.oidc_issuer) == (
         "https://flags.example.com", "https://ghe.example.com/_services/token",
     )  # fmt: skip
+    assert (read.state_dir, read.keep) == ("/var/lib/flagserver", Keep(telemetry=8, looks=9, audit=10))
     assert "kkk" not in repr(read)
 
 
