@@ -36,7 +36,14 @@ def _sum(samples: Sequence[Sample]) -> Sample:
     return Sample(
         requests=sum(sample.requests for sample in samples),
         errors=sum(sample.errors for sample in samples),
+        active_users=_users([sample.active_users for sample in samples]),
+        affected_users=_users([sample.affected_users for sample in samples]),
     )
+
+
+def _users(counts: Sequence[int | None]) -> int | None:
+    known = [one for one in counts if one is not None]
+    return sum(known) if known and len(known) == len(counts) else None
 
 
 def looks_of(rollout: Rollout, entries: Sequence[Entry]) -> tuple[Look, ...]:
@@ -75,7 +82,14 @@ def entered(rollout: Rollout, entries: Sequence[Entry]) -> Mapping[int, float]:
     return found
 
 
+def taken_back(rollout: Rollout, entries: Sequence[Entry]) -> float | None:
+    """When this attempt was taken back; ``None``: it was not."""
+    mine = (entry for entry in entries if entry.attempt == rollout.state.attempt)
+    return next((entry.at for entry in mine if entry.phase in _BACK), None)
+
+
 ON_THE_RAMP = frozenset({Phase.DARK, Phase.PROGRESSING, Phase.WAITING, Phase.PAUSED})
+_BACK = frozenset({Phase.REVERTING, Phase.REVERTED, Phase.SUPERSEDED, Phase.FAILED})
 _FOR_EVERYBODY = frozenset({Phase.COMPLETING, Phase.PROMOTED})
 
 

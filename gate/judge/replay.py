@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from math import ceil
 from typing import Any
 
+from gate.judge.further import sentence
 from gate.judge.state import JudgeState, Situation
 from gate.judge.verdict import begin, judge
 from rampgate.evidence import Look
@@ -65,3 +66,16 @@ def difference(number: int, recorded: Look, replayed: Look) -> Difference | None
             what = f"verdict.{part.name}"
             return Difference(number=number, at=recorded.at, what=what, recorded=one, replayed=other)
     return None
+
+
+def further(plan: RolloutPlan, looks: Iterable[Look]) -> tuple[str, ...]:
+    """How the metrics beside the errors stand in the last look's step, a sentence each; looks of one attempt."""
+    if not plan.judge.metrics:
+        return ()
+    state, seen = begun(plan), False
+    for look in looks:
+        if look.reading is not None:
+            state, _ = judge(state, situation_of(plan, look), look.reading)
+            seen = True
+    pairs = zip(state.further, plan.judge.metrics, strict=True)
+    return tuple(sentence(metric, settings) for metric, settings in pairs) if seen else ()

@@ -7,15 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from gate.judge.replay import further
+from gate.report.chart import chart
+from gate.report.history import history
 from gate.report.prose import bar, code, plain
-from gate.report.waiting import still_to_say, waiting
+from gate.report.waiting import next_steps, still_to_say, waiting
 from rampgate import figures
 from rampgate.evidence import Look, Sample
 from rampgate.machine.moves import step_share
-from rampgate.machine.state import Phase, Reason, Verb
+from rampgate.machine.state import Phase
 from rampgate.plan import WHOLE, RolloutPlan, percent
 from rampgate.rollout import Entry, Rollout
-from rampgate.wording import clock, count, headline_of, one_line, rate, ratio, sentences
+from rampgate.wording import clock, count, headline_of, rate, ratio, sentences
 
 COMMENT_LIMIT = 60_000
 """Characters: GitHub takes 65 536, and the marker's writer adds to them."""
@@ -80,11 +83,12 @@ def _page(
             _table(rollout, looks),
             "\n".join(f"- {line}" for line in (*_facts(rollout, looks, now), *_outlook(rollout, links))),
             _foot(rollout),
+            chart(rollout, looks, now),
         )
         if part
     )
     room = most - len(head) - 200
-    return "\n\n".join(part for part in (head, _history(entries, now, room)) if part)
+    return "\n\n".join(part for part in (head, history(entries, now, room)) if part)
 
 
 def headline(rollout: Rollout, now: float) -> str:
@@ -134,10 +138,10 @@ def _target(url: str) -> str:
 
 def _ramp(rollout: Rollout, entries: Sequence[Entry], now: float) -> str:
     """The ramp in text: what is behind, where it is, what is ahead."""
-    plan, begun = rollout.plan, figures.entered(rollout, entries)
+    plan, begun, back = rollout.plan, figures.entered(rollout, entries), figures.taken_back(rollout, entries)
     lines = [
         f"{_step_name(plan, number):>7} {_here(rollout, number)} {_bar(rollout, number, begun)}  "
-        f"{_when(rollout, number, begun, now)}".rstrip()
+        f"{_when(rollout, number, begun, back, now)}".rstrip()
         for number in range(plan.last + 1)
     ]
     return "\n".join(["```text", *lines, "```"])
@@ -158,7 +162,7 @@ def _bar(rollout: Rollout, number: int, begun: Mapping[int, float]) -> str:
     return bar(1.0 if everybody else step_share(rollout.plan, number) / WHOLE)
 
 
-def _when(rollout: Rollout, number: int, begun: Mapping[int, float], now: float) -> str:
+def _when(rollout: Rollout, number: int, begun: Mapping[int, float], back: float | None, now: float) -> str:
     phase = rollout.state.phase
     if number not in begun:
         held = rollout.plan.hold_back if number == rollout.plan.last else 0
@@ -168,6 +172,8 @@ def _when(rollout: Rollout, number: int, begun: Mapping[int, float], now: float)
     since = clock(begun[number], now)
     if later:
         return f"{since}–{clock(min(later), now)}"
+    if back is not None:
+        return f"{since}–{clock(back, now)}  taken back"
     return f"since {since}" if number == rollout.state.step and phase in figures.ON_THE_RAMP else since
 
 
@@ -178,24 +184,29 @@ def _table(rollout: Rollout, looks: Sequence[Look]) -> str:
         return ""
     found = figures.figures(last)
     name = "dark" if last[-1].step == 0 else f"at {percent(last[-1].share)}"
+    users = bool(found.stable.active_users and found.canary.active_users)
     rows = [
-        f"| {name} | requests | errors | rate |",
-        "|:--|--:|--:|--:|",
-        _row("stable", rollout.stable.version, found.stable),
-        _row("canary", rollout.version, found.canary),
+        f"| {name} | requests | errors | rate |" + (" users with errors |" if users else ""),
+        "|:--|--:|--:|--:|" + ("--:|" if users else ""),
+        _row("stable", rollout.stable.version, found.stable, users=users),
+        _row("canary", rollout.version, found.canary, users=users),
     ]
     return "\n".join(rows)
 
 
-def _row(arm: str, version: str | None, sample: Sample) -> str:
-    requests, errors = count(sample.requests), count(sample.errors)
-    return f"| {arm} {code(version or '', 40)} | {requests} | {errors} | {rate(sample.errors, sample.requests)} |"
+def _row(arm: str, version: str | None, sample: Sample, *, users: bool) -> str:
+    cells = [f"{arm} {code(version or '', 40)}", count(sample.requests), count(sample.errors)]
+    cells.append(rate(sample.errors, sample.requests))
+    if users:
+        cells.append(rate(sample.affected_users or 0, sample.active_users or 0))
+    return f"| {' | '.join(cells)} |"
 
 
 def _facts(rollout: Rollout, looks: Sequence[Look], now: float) -> Iterator[str]:
     """Evidence, why it waits and until when, and what else must be known."""
     if rollout.state.phase.is_final or rollout.state.phase is Phase.REVERTING:
         yield f"**Why:** {plain(rollout.state.text or rollout.state.reason)}"
+    yield from next_steps(rollout)
     yield from _evidence(rollout, looks)
     for line in waiting(rollout, looks, now):
         yield line
@@ -224,6 +235,7 @@ def _evidence(rollout: Rollout, looks: Sequence[Look]) -> Iterator[str]:
     if look.step and rollout.state.phase in figures.ON_THE_RAMP:
         found = f"more than {ratio(look.verdict.excluded)}" if look.verdict.excluded else "nothing yet"
         yield f"**Excluded:** {found} ({ratio(needed)} is needed to go on)"
+    yield from (plain(one) for one in further(rollout.plan, looks))
     dropped = figures.figures(figures.of_this_step(looks)).dropped
     if dropped > 1:
         yield f"{dropped} intervals of this step compared nothing and count for neither arm"
@@ -238,44 +250,3 @@ def _foot(rollout: Rollout) -> str:
         orders.append("`/promote` goes on")
         orders.append("`/resume` ends the pause" if state.phase is Phase.PAUSED else "`/pause` stays")
     return " · ".join([*orders, "`/help`"])
-
-
-def _history(entries: Sequence[Entry], now: float, room: int) -> str:
-    """What happened, newest first; the oldest rows go where there is no room."""
-    kept = figures.notable(entries)
-    rows: list[str] = []
-    for entry in reversed(kept):
-        row = _entry(entry, now)
-        if room - len(row) - 1 < 0:
-            break
-        room -= len(row) + 1
-        rows.append(row)
-    if not rows:
-        return ""
-    left = len(kept) - len(rows)
-    tail = [f"\n{left} earlier ones are not shown."] if left else []
-    title = f"<details><summary>What happened ({len(kept)})</summary>"
-    return "\n".join(
-        [title, "", "| when (UTC) | what | who | why |", "|:--|:--|:--|:--|", *rows, *tail, "", "</details>"]
-    )
-
-
-def _entry(entry: Entry, now: float) -> str:
-    what = f"{_VERBS[entry.verb]} · {entry.phase}"
-    if entry.share:
-        what += f" {percent(entry.share)}"
-    why = sentences(one.text for one in entry.because) or entry.event.type
-    if entry.refusal is not None:
-        what, why = "refused", entry.refusal.text
-    if any(one.reason is Reason.WIDENED_BY_POLICY for one in entry.because):
-        what += " **by policy**"
-    return f"| {clock(entry.at, now, exact=True)} | {what} | {plain(one_line(entry.actor, 60))} | {plain(why, 240)} |"
-
-
-_VERBS = {
-    Verb.HOLD: "hold",
-    Verb.ADVANCE: "advance",
-    Verb.PAUSE: "pause",
-    Verb.COMPLETE: "complete",
-    Verb.REVERT: "**revert**",
-}

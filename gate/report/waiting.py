@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from gate.report.prose import code, plain
 from rampgate.evidence import Look, VerdictWord
 from rampgate.figures import bake_ends
-from rampgate.machine.state import BUDGET_OF, Deadline, HeldBy, Phase, WidenedBy, running
+from rampgate.machine.state import BUDGET_OF, NOT_RESUMABLE, REFUSE_VERSION, Deadline, HeldBy, Phase, WidenedBy, running
 from rampgate.rollout import Rollout
 from rampgate.wording import THEN, clock
 
@@ -41,7 +41,7 @@ def _step(rollout: Rollout, looks: Sequence[Look], now: float) -> Iterator[str]:
     look = looks[-1] if looks and looks[-1].step == state.step else None
     if look is not None and look.verdict.word is not VerdictWord.HEALTHY:
         name = BUDGET_OF.get(look.verdict.word)
-        until = _until(rollout, name, now) if name else ""
+        until = _lasting(rollout, name, now) if name else ""
         yield f"**Waiting**: {plain(look.verdict.text).rstrip('.')}{until}"
     elif look is not None:
         yield f"**Verdict:** {plain(look.verdict.text)}"
@@ -64,9 +64,27 @@ def _until(rollout: Rollout, name: Deadline, now: float) -> str:
     return f"; if not by {clock(due.at, now)}, {THEN[due.then]}" if due else ""
 
 
+def _lasting(rollout: Rollout, name: Deadline, now: float) -> str:
+    due = running(rollout.state).get(name)
+    return f"; if that lasts until {clock(due.at, now)}, {THEN[due.then]}" if due else ""
+
+
 def _by_other_hands(rollout: Rollout, now: float) -> str:
     due = rollout.state.deadlines.get(Deadline.RETIRE)
     return f"; if not by {clock(due.at, now)}, it is left to the next run" if due else ""
+
+
+def next_steps(rollout: Rollout) -> Iterator[str]:
+    """What somebody can do about a rollout that was taken back."""
+    state = rollout.state
+    if state.phase not in (Phase.REVERTING, Phase.REVERTED, Phase.FAILED):
+        return
+    if state.reason in REFUSE_VERSION:
+        calm = "nobody has to hurry. A fix" if state.baseline else "a fix"
+        again = f"{code(rollout.version, 40)} itself is refused without an override"
+        yield f"**Next:** {calm} is a new commit, and a new rollout; {again}"
+    elif state.reason not in NOT_RESUMABLE and state.phase.is_final:
+        yield "**Next:** run the job again: it takes this rollout up from its first step, with new evidence"
 
 
 def still_to_say(rollout: Rollout, now: float) -> Iterator[str]:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from gate.errors import ConfigError
 from gate.report import (
@@ -19,11 +20,14 @@ from gate.report import (
     summary,
     tick,
 )
-from rampgate.plan import Problem
+from rampgate.evidence import VerdictWord
+from rampgate.machine.state import Phase, WidenedBy
+from rampgate.plan import Problem, Strategy
 from rampgate.rollout import Answer
 from tests.gate.report.story import STORIES, Story
 
 GOLDEN = Path(__file__).parents[2] / "golden"
+SCHEMA = Draft202012Validator(json.loads((Path(__file__).parents[3] / "docs/result.schema.json").read_text()))
 SERVER = "https://flags.example.com"
 
 
@@ -53,10 +57,29 @@ def test_the_result_reads_as_agreed(name: str) -> None:
     hold_to(f"outputs-{name}.json", json.dumps(shown, indent=2) + "\n")
 
 
+@pytest.mark.parametrize("name", STORIES)
+def test_every_result_has_the_form_that_is_published(name: str) -> None:
+    story = STORIES[name]()
+    values = json.loads(outputs(story.rollout(), story.looks, story.entries, server=SERVER)["result"])
+    SCHEMA.validate(values)
+    assert list(values) == list(SCHEMA.schema["properties"]) == SCHEMA.schema["required"]
+
+
+def test_the_published_form_knows_every_decision_phase_and_verdict() -> None:
+    known = SCHEMA.schema["properties"]
+    assert known["decision"]["enum"] == list(Decision)
+    assert known["phase"]["enum"] == [*Phase, None]
+    assert known["strategy"]["enum"] == [*Strategy, None]
+    assert known["widened_by"]["enum"] == [*WidenedBy, None]
+    assert known["verdict"]["properties"]["word"]["enum"] == list(VerdictWord)
+
+
 def test_the_outputs_without_a_rollout_read_as_agreed() -> None:
     error = ConfigError("rampgate.yml", (Problem("steps", "[]", "at least one step"),))
     both = (outputs_of_error(error), outputs_without(Decision.NOTHING, "no_command", "The comment holds no command."))
     shown = [{**values, "result": json.loads(values["result"])} for values in both]
+    for values in shown:
+        SCHEMA.validate(values["result"])
     hold_to("outputs-without-rollout.json", json.dumps(shown, indent=2) + "\n")
 
 

@@ -12,6 +12,7 @@ from gate.errors import Exit
 from gate.report import Decision, Links, comment, decided, decision_of, exit_of, outputs, percentage, summary, tick
 from gate.report.page import COMMENT_LIMIT
 from gate.report.prose import code, plain
+from rampgate.criteria import MetricKind, MetricSettings
 from rampgate.evidence import Sample
 from rampgate.figures import notable
 from rampgate.machine.events import Judged
@@ -226,3 +227,55 @@ def test_figures_are_rounded_away_from_us() -> None:
     assert clock(NOON, NOON) == "12:00"
     assert clock(NOON, NOON + 86_400) == "22 Nov 12:00"
     assert PLAN.last == 3
+
+
+def test_a_long_ramp_is_drawn_with_few_points_and_a_short_one_not_at_all() -> None:
+    assert "mermaid" not in rendered(ramping())
+    story = ramping()
+    for number in range(500):
+        story.looks.append(replace(story.looks[-1], at=story.now + 15 * number))
+    lines = [line.strip() for line in rendered(story).splitlines() if line.strip().startswith("line [")]
+    points = [[float(one) for one in line.removeprefix("line [").rstrip("]").split(",")] for line in lines]
+    assert [len(one) for one in points] == [len(points[0])] * 2
+    assert len(points[0]) <= 30
+    assert set(points[0]) == {3.0}
+
+
+def test_intervals_without_requests_leave_no_point() -> None:
+    story = ramping()
+    empty = Sample(requests=0, errors=0)
+    story.looks = [replace(story.looks[-1], canary=empty) for _ in range(40)]
+    assert "mermaid" not in rendered(story)
+
+
+def test_users_stand_in_the_table_where_they_are_counted() -> None:
+    story = ramping()
+    assert "users with errors" not in rendered(story)
+    stable = Sample(requests=900, errors=27, active_users=400, affected_users=4)
+    canary = Sample(requests=100, errors=3, active_users=50, affected_users=3)
+    story.looks = [replace(look, stable=stable, canary=canary) for look in story.looks]
+    page = rendered(story)
+    assert "| users with errors |" in page
+    assert re.search(r"canary `v2` .*\| 6.0 % \|$", page, re.MULTILINE)
+    story.looks[-1] = replace(story.looks[-1], canary=replace(canary, active_users=None))
+    assert "users with errors" not in rendered(story), "a part of the users is worse than none"
+
+
+def test_further_metrics_have_a_line_each() -> None:
+    story = ramping()
+    further = MetricSettings(name="payments", kind=MetricKind.ERRORS)
+    page = rendered(story, plan=replace(story.plan, judge=replace(story.plan.judge, metrics=(further,))))
+    assert "- payments: nothing to compare yet" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("reverted", "`v2` itself is refused without an override"),
+        ("aborted", "A fix is a new commit"),
+        ("gate-lost", "run the job again"),
+    ],
+)
+def test_what_was_taken_back_says_what_to_do_next(name: str, said: str) -> None:
+    assert said in rendered(STORIES[name]())
+    assert "**Next:**" not in rendered(STORIES["promoted"]())
