@@ -265,7 +265,7 @@ def test_further_metrics_have_a_line_each() -> None:
     story = ramping()
     further = MetricSettings(name="payments", kind=MetricKind.ERRORS)
     page = rendered(story, plan=replace(story.plan, judge=replace(story.plan.judge, metrics=(further,))))
-    assert "- payments: nothing to compare yet" in page
+    assert "- payments: the source has no figures for both arms" in page
 
 
 @pytest.mark.parametrize(
