@@ -26,8 +26,9 @@ MOST_REDIRECTS = 3
 
 
 class Trouble(Enum):
-    """Why there is no answer: nobody there, or one that we do not read."""
+    """Why there is no answer: nobody listens there, nobody can be reached, or it is one that we do not read."""
 
+    NOBODY = auto()
     UNREACHABLE = auto()
     LATE = auto()
     REFUSED = auto()
@@ -247,7 +248,11 @@ def _trouble(url: str, error: Exception) -> NotGot:
         if isinstance(reason, NameResolutionError):
             return NotGot(trouble=Trouble.UNREACHABLE, text=f"{where} cannot be found: its name does not resolve")
         if isinstance(reason, NewConnectionError):
-            return NotGot(trouble=Trouble.UNREACHABLE, text=f"{where} cannot be reached: nobody accepts the connection")
+            refused = isinstance(reason.__cause__, ConnectionRefusedError)
+            return NotGot(
+                trouble=Trouble.NOBODY if refused else Trouble.UNREACHABLE,
+                text=f"{where} cannot be reached: nobody accepts the connection",
+            )
         return NotGot(trouble=Trouble.UNREACHABLE, text=f"{where} broke the connection")
     return NotGot(trouble=Trouble.UNREACHABLE, text=f"{where} cannot be asked: the address or a header is not valid")
 

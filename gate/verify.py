@@ -3,7 +3,6 @@
 Whatever the checks, the deployer's own word comes first: a slot counts as up only if its deployer says so.
 """
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,13 +11,13 @@ from urllib.parse import quote, urlsplit
 
 from gate.deploy import DeployAction, Deployer, Deployment, Done, Failed, NotUp, Stopped, Work, Workplace
 from gate.deploy.command import ending, values
+from gate.deploy.holes import filled
 from gate.deploy.hook import Ending, run_hook
 from gate.fetch import Got, NotGot, Visit, attended, origin
 from gate.foreign import Secrets, cut
 
 PATIENCE = 30.0
 """Seconds for which a slot may still be coming up, unless a check says otherwise."""
-_HOLE = re.compile(r"\{\{\s*([\w.-]*)\s*\}\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,10 +138,10 @@ class _Turn:
         url = probe.url if isinstance(probe.url, str) else probe.url.get(self.work.slot)
         if url is None:
             return Checked(passed=False, text=f"the probe has no address for slot {self.work.slot}")
-        target = _filled(url, {name: quote(value, safe="", errors="replace") for name, value in known.items()})
-        sent = {"User-Agent": "rampgate"} | {name: _filled(value, known) for name, value in probe.headers.items()}
-        expected = {name.lower(): _filled(value, known) for name, value in probe.answers.items()}
-        contains = None if probe.contains is None else _filled(probe.contains, known)
+        target = filled(url, {name: quote(value, safe="", errors="replace") for name, value in known.items()})
+        sent = {"User-Agent": "rampgate"} | {name: filled(value, known) for name, value in probe.headers.items()}
+        expected = {name.lower(): filled(value, known) for name, value in probe.answers.items()}
+        contains = None if probe.contains is None else filled(probe.contains, known)
 
         def ask(left: float) -> Checked:
             got = self._asked(target, sent, min(probe.within, left))
@@ -200,10 +199,6 @@ class _Turn:
 
     def _shown(self, text: str) -> str:
         return Secrets(self.verification.workplace.secrets).shown(text)
-
-
-def _filled(text: str, known: Mapping[str, str]) -> str:
-    return _HOLE.sub(lambda hole: known.get(hole[1], hole[0]), text)
 
 
 def _address(url: str) -> str:

@@ -21,12 +21,14 @@ from gate.deploy.deployer import (
 )
 from gate.deploy.none import NoneOptions
 from gate.deploy.webhook import WebhookOptions
+from gate.deploy.workflow import WorkflowOptions
 
 DEPLOYERS: Mapping[str, type[Options]] = MappingProxyType(
     {
         "command": CommandOptions,
         "none": NoneOptions,
         "webhook": WebhookOptions,
+        "workflow": WorkflowOptions,
     }
 )
 """Name in the configuration → the deployer's options, which make the deployer."""
@@ -51,6 +53,7 @@ __all__ = [
     "Stopped",
     "WebhookOptions",
     "Work",
+    "WorkflowOptions",
     "Workplace",
     "build",
 ]

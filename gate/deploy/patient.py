@@ -37,8 +37,8 @@ class Patient:
         """
         pause = self.workplace.every
         while True:
-            got = self._once(method, url, body, headers())
-            if not _may_pass(got):
+            got = self.once(method, url, body, headers())
+            if not may_pass(got):
                 return got
             wait = max(pause, retry_after(got) if isinstance(got, Got) else 0.0)
             if time.monotonic() + wait >= self.until:
@@ -59,7 +59,8 @@ class Patient:
                 return
             time.sleep(max(0.0, min(self.workplace.every, end - now, self.until - now)))
 
-    def _once(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Got | NotGot:
+    def once(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Got | NotGot:
+        """One try. Raises ``NotWantedError`` and ``OverdueError``."""
         left = self.until - time.monotonic()
         if left <= 0:
             raise OverdueError
@@ -75,10 +76,14 @@ class Patient:
         return got
 
 
-def _may_pass(got: Got | NotGot) -> bool:
+def may_pass(got: Got | NotGot) -> bool:
+    """Whether asking again may help: nobody there, too many questions, or a failure of theirs."""
     if isinstance(got, NotGot):
         return got.trouble is not Trouble.REFUSED
-    return got.status == 429 or got.status >= 500
+    limited = got.status == 403 and (
+        "Retry-After" in got.headers or got.headers.get("x-ratelimit-remaining") == "0"
+    )  # GitHub's way to say 429
+    return limited or got.status == 429 or got.status >= 500
 
 
 def retry_after(got: Got) -> float:
@@ -92,8 +97,8 @@ def retry_after(got: Got) -> float:
         return 0.0
 
 
-def once(method: str, url: str, headers: Mapping[str, str], *, seconds: float) -> bool:
-    """One last word to somebody, such as to stop; whether it was taken."""
+def last_word(method: str, url: str, headers: Mapping[str, str], *, seconds: float) -> bool:
+    """Tell somebody something, such as to stop, once nobody waits any more; whether it was taken."""
     with Visit(seconds=seconds, headers=headers, retries=0) as visit:
         got = visit.send(method, url)
     return isinstance(got, Got) and got.status < 300

@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 from gate.deploy.command import values
 from gate.deploy.deployer import DeployAction, Deployer, Deployment, Done, Failed, NotUp, Stopped, Work, Workplace
 from gate.deploy.hook import HURRIED
-from gate.deploy.patient import NotWantedError, OverdueError, Patient, once, retry_after
+from gate.deploy.patient import NotWantedError, OverdueError, Patient, last_word, retry_after
 from gate.fetch import Got, NotGot, Trouble, origin, place
 from gate.foreign import Secrets, cut, harmless
 from gate.keys import As, Key
@@ -126,7 +126,7 @@ class _Task:
         if self.job is None:
             return ""
         headers = self._headers(b"", f"{_message(self.work)}.cancel")
-        taken = once("DELETE", self.job, headers, seconds=min(limit, 10.0))
+        taken = last_word("DELETE", self.job, headers, seconds=min(limit, 10.0))
         return "; its job was cancelled" if taken else "; whether its job stopped is not known"
 
     def _shown(self, text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlencode
 
 from tests.fakes import github_shapes as shapes
+from tests.fakes.github_runs import RUN_CALLS, Refusal, WorkflowRuns
 from tests.fakes.github_shapes import Json
 
 
@@ -20,18 +21,13 @@ class _Token:
     may: frozenset[str] | None
 
 
-class _Said(Exception):  # noqa: N818 - an answer, not an error
-    def __init__(self, status: int, message: str) -> None:
-        self.status = status
-        self.message = message
-
-
-class GitHubMemory:
+class GitHubMemory(WorkflowRuns):
     """One repository. Public attributes are its state; change them freely under `with github.lock`."""
 
     url: str
 
     def __init__(self, repository: str, clock: Callable[[], float]) -> None:
+        super().__init__()
         self.repository = repository
         self.clock = clock
         self.lock = threading.RLock()
@@ -114,24 +110,24 @@ class GitHubMemory:
         try:
             token = self._tokens.get(headers.get("Authorization", "").removeprefix("token ").removeprefix("Bearer "))
             if token is None:
-                raise _Said(401, "Bad credentials")
+                raise Refusal(401, "Bad credentials")
             if path == "/user" and method == "GET":
                 if not token.reads_user:
-                    raise _Said(403, "Resource not accessible by integration")
+                    raise Refusal(403, "Resource not accessible by integration")
                 return 200, shapes.myself(self.url, token.login, self._number(token.login)), {}
             where = unquote(path).removeprefix(f"/repos/{self.repository}")
             if where == unquote(path):
-                raise _Said(404, "Not Found")
+                raise Refusal(404, "Not Found")
             if method != "GET" and token.may is not None and not any(word in where for word in token.may):
-                raise _Said(403, "Resource not accessible by integration")
+                raise Refusal(403, "Resource not accessible by integration")
             for verb, pattern, call in _CALLS:
                 if verb == method and (match := re.fullmatch(pattern, where)):
                     status, answer = call(self, token.login, *match.groups(), query=query, body=body)
                     if isinstance(answer, list):
                         return self._page(path, query, answer)
                     return status, answer, {}
-            raise _Said(404, "Not Found")
-        except _Said as said:
+            raise Refusal(404, "Not Found")
+        except Refusal as said:
             return said.status, {"message": said.message, "documentation_url": "", "status": str(said.status)}, {}
 
     def _page(self, path: str, query: Mapping[str, str], items: list[Json]) -> tuple[int, Any, dict[str, str]]:
@@ -159,7 +155,7 @@ class GitHubMemory:
 
     def _known(self, things: Mapping[Any, Any], key: Any) -> Any:
         if key not in things:
-            raise _Said(404, "Not Found")
+            raise Refusal(404, "Not Found")
         return things[key]
 
     def _read_repository(self, _login: str, **_: Any) -> tuple[int, Any]:
@@ -170,7 +166,7 @@ class GitHubMemory:
 
     def _pulls_of(self, _login: str, sha: str, **_: Any) -> tuple[int, Any]:
         if sha not in self.commits:
-            raise _Said(422, f"No commit found for SHA: {sha}")
+            raise Refusal(422, f"No commit found for SHA: {sha}")
         return 200, [self.pulls[number] for number in self.commits[sha]]
 
     def _list_comments(self, _login: str, issue: str, **_: Any) -> tuple[int, Any]:
@@ -187,7 +183,7 @@ class GitHubMemory:
     def _edit_comment(self, login: str, number: str, *, body: Any, **_: Any) -> tuple[int, Any]:
         there = self._known(self.comments, int(number))
         if there["user"]["login"] != login:
-            raise _Said(403, "Resource not accessible by integration")
+            raise Refusal(403, "Resource not accessible by integration")
         edited = there | {"body": _comment_body(body), "updated_at": shapes.when(self.clock())}
         self.comments[int(number)] = edited
         return 200, edited
@@ -205,7 +201,7 @@ class GitHubMemory:
         self._known(self.comments, int(number))
         content = body.get("content")
         if content not in ("+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes"):
-            raise _Said(422, "Validation Failed")
+            raise Refusal(422, "Validation Failed")
         there = self.reactions.setdefault(int(number), [])
         for one in there:
             if one["content"] == content and one["user"]["login"] == login:
@@ -226,9 +222,9 @@ class GitHubMemory:
         if body.get("auto_merge", True):
             return 202, {"message": "Auto-merged main into the branch on deployment."}
         if body["ref"] not in self.commits:
-            raise _Said(422, f"No ref found for: {body['ref']}")
+            raise Refusal(422, f"No ref found for: {body['ref']}")
         if body.get("required_contexts") != []:
-            raise _Said(409, "Conflict: Commit status checks failed.")
+            raise Refusal(409, "Conflict: Commit status checks failed.")
         number = next(self._ids)
         made = shapes.deployment(self._repository(), self._user(login), number, body, self.clock())
         self.deployments[number] = made
@@ -253,7 +249,7 @@ class GitHubMemory:
 
     def _add_status(self, login: str, sha: str, *, body: Any, **_: Any) -> tuple[int, Any]:
         if sha not in self.commits:
-            raise _Said(422, f"No commit found for SHA: {sha}")
+            raise Refusal(422, f"No commit found for SHA: {sha}")
         _short(body)
         made = shapes.commit_status(self._repository(), self._user(login), sha, next(self._ids), body, self.clock())
         self.statuses.setdefault(sha, []).append(made)
@@ -268,18 +264,19 @@ class GitHubMemory:
 def _comment_body(body: Any) -> str:
     text = body.get("body") if isinstance(body, dict) else None
     if not isinstance(text, str) or not text.strip():
-        raise _Said(422, "Validation Failed")
+        raise Refusal(422, "Validation Failed")
     if len(text) > 65_536:
-        raise _Said(422, "Validation Failed: Body is too long (maximum is 65536 characters)")
+        raise Refusal(422, "Validation Failed: Body is too long (maximum is 65536 characters)")
     return text
 
 
 def _short(body: Any) -> None:
     if len(body.get("description") or "") > 140:
-        raise _Said(422, "Validation Failed: description is too long (maximum is 140 characters)")
+        raise Refusal(422, "Validation Failed: description is too long (maximum is 140 characters)")
 
 
 _CALLS: tuple[tuple[str, str, Callable[..., tuple[int, Any]]], ...] = (
+    *RUN_CALLS,
     ("GET", r"", GitHubMemory._read_repository),
     ("GET", r"/pulls/(\d+)", GitHubMemory._read_pull),
     ("GET", r"/commits/([^/]+)/pulls", GitHubMemory._pulls_of),

@@ -239,3 +239,54 @@ def content(repo: Json, path: str, sha: str, base64_text: str, size: int) -> Jso
         "content": base64_text,
         "_links": {"self": url, "git": url, "html": url},
     }
+
+
+def workflow_run(repo: Json, number: int, file: str, title: str, ref: str, at: float) -> Json:
+    """A run that was just dispatched."""
+    url = f"{repo['url']}/actions/runs/{number}"
+    links = ("jobs", "logs", "check_suite", "cancel", "rerun", "artifacts", "workflow")
+    return {
+        "id": number,
+        "name": title,
+        "node_id": f"WFR_{number}",
+        "head_branch": ref,
+        "head_sha": "0" * 40,
+        "path": f".github/workflows/{file}",
+        "display_title": title,
+        "run_number": number,
+        "run_attempt": 1,
+        "event": "workflow_dispatch",
+        "status": "queued",
+        "conclusion": None,
+        "workflow_id": 1,
+        "url": url,
+        "html_url": f"{repo['html_url']}/actions/runs/{number}",
+        "pull_requests": [],
+        "created_at": when(at),
+        "updated_at": when(at),
+        "head_commit": None,
+        "repository": repo,
+        "head_repository": repo,
+        **{f"{link}_url": f"{url}/{link}" for link in links},
+    }
+
+
+def job(run: Json, steps: Json) -> Json:
+    """The run's one job; ``steps``: each with its conclusion."""
+    moments = {"started_at": run["created_at"], "completed_at": run["updated_at"]}
+    return {
+        "id": run["id"] + 1,
+        "node_id": f"CR_{run['id']}",
+        "run_id": run["id"],
+        "name": "deploy",
+        "workflow_name": "Deploy",
+        **dict.fromkeys(("run_url", "url", "html_url", "check_run_url"), run["url"]),
+        **{key: run[key] for key in ("head_sha", "head_branch", "status", "conclusion", "created_at")},
+        **moments,
+        **dict.fromkeys(("runner_id", "runner_name", "runner_group_id", "runner_group_name")),
+        "labels": [],
+        "steps": [
+            {"name": name, "status": "completed", "conclusion": conclusion, "number": number, **moments}
+            for number, (name, conclusion) in enumerate(steps.items(), 1)
+        ],
+    }

@@ -25,6 +25,11 @@ CALLS = {
     f"{REPOSITORY}/statuses/{{sha}}": ("post",),
     f"{REPOSITORY}/commits/{{ref}}/statuses": ("get",),
     f"{REPOSITORY}/contents/{{path}}": ("get",),
+    f"{REPOSITORY}/actions/workflows/{{workflow_id}}/dispatches": ("post",),
+    f"{REPOSITORY}/actions/workflows/{{workflow_id}}/runs": ("get",),
+    f"{REPOSITORY}/actions/runs/{{run_id}}": ("get",),
+    f"{REPOSITORY}/actions/runs/{{run_id}}/cancel": ("post",),
+    f"{REPOSITORY}/actions/runs/{{run_id}}/jobs": ("get",),
 }
 PROSE = frozenset({"description", "summary", "example", "examples", "externalDocs", "tags", "operationId", "title"})
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from gate.config import load
 from gate.deploy import CommandOptions, Done, Failed, NotUp, Workplace
+from gate.deploy.workflow import NOT_UP, OWN_INPUTS
 from gate.metrics import PrometheusOptions
 from gate.signing import signed
 from tests.gate.deploy.contract import RETIRE, STATUS, WORK, always
@@ -58,6 +60,15 @@ def test_the_example_receiver_knows_who_asks() -> None:
     for at, body, genuine in ((0, b"{}", True), (-3_600, b"{}", False), (0, b"{ }", False)):
         headers = signed("hunter22", b"{}", message="ensure_1", at=time.time() + at)
         assert page["is_genuine"](b"hunter22", headers, body) is genuine
+
+
+def test_the_example_workflow_can_be_dispatched_and_found() -> None:
+    (source,) = _blocks("deployers/workflow.md", "yml")
+    workflow = yaml.load(source, Loader=yaml.BaseLoader)
+    inputs = workflow["on"]["workflow_dispatch"]["inputs"]
+    assert [*inputs, "target", "share"] == list(OWN_INPUTS)
+    assert "${{ inputs.correlation }}" in workflow["run-name"]
+    assert NOT_UP in [step.get("name") for step in workflow["jobs"]["deploy"]["steps"]]
 
 
 def test_the_example_hook_does_what_the_page_says(tmp_path: Path) -> None:

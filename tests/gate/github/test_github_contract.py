@@ -54,10 +54,25 @@ def every_exchange() -> list[Exchange]:
         for method, path, body in calls:
             requests.request(method, github.url + path, json=body, headers=headers, timeout=5)
         number = next(iter(github.deployments))
+        github.declared["deploy.yml"], github.workflow = frozenset({"slot"}), lambda _: None
+        run = github.begin_run("deploy.yml", {"slot": "green"})
+        github.steps[run] = {"look": "failure"}
         for method, path, body in [
             ("GET", f"{REPOSITORY}/deployments/{number}", None),
             ("POST", f"{REPOSITORY}/deployments/{number}/statuses", {"state": "in_progress"}),
             ("GET", f"{REPOSITORY}/deployments/{number}/statuses", None),
+            ("POST", f"{REPOSITORY}/actions/workflows/deploy.yml/dispatches", {"ref": "main"}),
+            (
+                "POST",
+                f"{REPOSITORY}/actions/workflows/deploy.yml/dispatches",
+                {"ref": "main", "inputs": {"slot": "blue"}, "return_run_details": True},
+            ),
+            ("POST", f"{REPOSITORY}/actions/workflows/deploy.yml/dispatches", {"ref": "main", "inputs": {"x": "y"}}),
+            ("GET", f"{REPOSITORY}/actions/workflows/deploy.yml/runs?event=workflow_dispatch", None),
+            ("GET", f"{REPOSITORY}/actions/runs/{run}", None),
+            ("GET", f"{REPOSITORY}/actions/runs/{run}/jobs", None),
+            ("POST", f"{REPOSITORY}/actions/runs/{run}/cancel", None),
+            ("POST", f"{REPOSITORY}/actions/runs/{run}/cancel", None),
         ]:
             requests.request(method, github.url + path, json=body, headers=headers, timeout=5)
         requests.get(github.url + "/user", timeout=5)
