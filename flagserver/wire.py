@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from flagserver.errors import InvalidError
+from rampgate.followers import Follower, Following
 from rampgate.locks import HeldLock, NewLock
 from rampgate.machine.events import Event
 from rampgate.machine.state import Action, Because, Refusal, State
@@ -95,6 +96,18 @@ QUEUE: TypeAdapter[Queue] = TypeAdapter(Queue)
 LOOKS: TypeAdapter[Looks] = TypeAdapter(Looks)
 REFUSED_VERSIONS: TypeAdapter[RefusedVersions] = TypeAdapter(RefusedVersions)
 MINUTES: TypeAdapter[Minutes] = TypeAdapter(Minutes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followers:
+    """Those who are there."""
+
+    followers: tuple[Follower, ...]
+
+
+FOLLOWING: TypeAdapter[Following] = TypeAdapter(Following)
+FOLLOWER: TypeAdapter[Follower] = TypeAdapter(Follower)
+FOLLOWERS: TypeAdapter[Followers] = TypeAdapter(Followers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from gate.errors import FlagServerRefusedError, FlagServerUnreachableError
 from gate.fetch import CutAdapter, Cutter
 from gate.places import COHORT, TESTER_TOKEN, Cohort, TesterToken
 from rampgate.evidence import ArmName
+from rampgate.followers import Follower, Following
 from rampgate.locks import HeldLock, NewLock
 from rampgate.machine.events import Event
 from rampgate.plan import seconds as duration
@@ -50,6 +51,8 @@ _NEW_LOCK: TypeAdapter[NewLock] = TypeAdapter(NewLock)
 _LOCK: TypeAdapter[HeldLock] = TypeAdapter(HeldLock)
 _LOCKS: TypeAdapter[tuple[HeldLock, ...]] = TypeAdapter(tuple[HeldLock, ...])
 _REFUSED: TypeAdapter[tuple[RefusedVersion, ...]] = TypeAdapter(tuple[RefusedVersion, ...])
+_FOLLOWING: TypeAdapter[Following] = TypeAdapter(Following)
+_FOLLOWERS: TypeAdapter[tuple[Follower, ...]] = TypeAdapter(tuple[Follower, ...])
 _WAITING: TypeAdapter[tuple[Waiting, ...]] = TypeAdapter(tuple[Waiting, ...])
 _MINUTES: TypeAdapter[tuple[Minute, ...]] = TypeAdapter(tuple[Minute, ...])
 _MOMENT: TypeAdapter[float | None] = TypeAdapter(float | None)
@@ -186,6 +189,20 @@ class FlagServer:
     def leave_queue(self, environment: str, flag: str, key: str) -> None:
         """Give up the place in the line that the request under this key has."""
         self._call("DELETE", "/v1/queue", query={"environment": environment, "flag": flag, "key": key})
+
+    def followers(self, environment: str, flag: str) -> tuple[Follower, ...]:
+        """Who would go on with a rollout of the flag that its gate hands over."""
+        body = self._call("GET", "/v1/followers", query={"environment": environment, "flag": flag})
+        return _read(_FOLLOWERS, body.get("followers"))
+
+    def follow(self, environment: str, name: str, following: Following) -> None:
+        """Say that a follower is there; to be said again every few seconds."""
+        body = _FOLLOWING.dump_python(following, mode="json")
+        self._call("PUT", f"/v1/followers/{quote(name, safe='')}", body, query={"environment": environment})
+
+    def unfollow(self, environment: str, name: str) -> None:
+        """Say that a follower is gone."""
+        self._call("DELETE", f"/v1/followers/{quote(name, safe='')}", query={"environment": environment})
 
     def minutes(self, environment: str, flag: str, *, since: float, until: float | None = None) -> tuple[Minute, ...]:
         """What apps counted of a flag by whole minute and variant, oldest first; moments are the server's seconds."""

@@ -341,3 +341,15 @@ queue = Table(
     Column("replaced_by", Text),
 )
 """Who waits for a flag. A place lapses when its gate no longer asks."""
+
+followers = Table(
+    "followers",
+    metadata,
+    Column("environment", String(100), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("instance", String(100), nullable=False),
+    Column("flags", Text, nullable=False),
+    Column("since", Float(53), nullable=False),
+    Column("seen_at", Float(53), nullable=False),
+)
+"""Who goes on with rollouts that a job hands over. A follower that says nothing lapses."""

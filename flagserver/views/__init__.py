@@ -7,6 +7,7 @@ from flagserver.views import (
     edge,
     flagd,
     flags,
+    followers,
     health,
     keys,
     locks,
@@ -42,6 +43,7 @@ _OTHERS: tuple[Route, ...] = (
     *audit.ROUTES,
     *locks.ROUTES,
     *queue.ROUTES,
+    *followers.ROUTES,
     *looks.ROUTES,
     *refusals.ROUTES,
 )

@@ -8,12 +8,14 @@ from dataclasses import replace
 from flagserver import hub, wire
 from flagserver.aborts import is_abort
 from flagserver.auth import Role
-from flagserver.errors import InvalidError, NotAllowedError
-from flagserver.rollouts import Rollouts
+from flagserver.errors import ConflictError, InvalidError, NotAllowedError
+from flagserver.rollouts import Beside, Rollouts
 from flagserver.services import Services
-from flagserver.store.rollouts import Wanted
+from flagserver.store import Tx, followers
+from flagserver.store.rollouts import RolloutRecord, Wanted
 from flagserver.views.route import Call, Reply, Route, Served, reply_with, up_to
-from rampgate.machine.events import LONGEST_NAME, LONGEST_TEXT
+from rampgate.machine.events import LONGEST_NAME, LONGEST_TEXT, Detached
+from rampgate.machine.state import Phase
 from rampgate.problem import Problem
 from rampgate.rollout import Posted, Rollout
 
@@ -113,6 +115,8 @@ def _event(services: Services, call: Call) -> Reply:
     if call.caller.grant is not None and rollout is not None:
         call.caller.grant.check_say(rollout, posted.event)
     beside = services.sessions.steering(call.caller, posted.event)
+    if isinstance(posted.event, Detached):
+        beside = _followed(beside)
     if aborts:
         answer, recorded = services.aborts.say(call.params["id"], posted, call.caller.name, beside)
     else:
@@ -120,6 +124,21 @@ def _event(services: Services, call: Call) -> Reply:
     plan = answer.rollout.plan
     services.meters.decisions.labels(plan.environment, plan.flag, answer.verb.value).inc()
     return reply_with(wire.ANSWER, answer, 200 if recorded else 202)
+
+
+def _followed(beside: Beside | None) -> Beside:
+    """What is done beside a detaching, and that it is refused where nobody would go on with the rollout."""
+
+    def check(tx: Tx, record: RolloutRecord) -> None:
+        plan, phase = record.plan, record.state.phase
+        calm = phase.is_final or phase is Phase.REVERTING
+        if not calm and not followers.there(tx, plan.environment, plan.flag):
+            text = f"No follower is there for {plan.flag} in {plan.environment}: `rampgate drive --follow` is one."
+            raise ConflictError(text, code="no_follower", about=record.id)
+        if beside is not None:
+            beside(tx, record)
+
+    return check
 
 
 def _addressed(services: Services, call: Call, *, from_memory: bool) -> Rollout:
