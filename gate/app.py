@@ -14,21 +14,24 @@ from typing import NoReturn, assert_never
 
 from gate.activity import Notice, ObeyComment, RunRollout, Sweep, Validate, choose, event_of
 from gate.before import looked_ahead, tell_pull_request, validated
+from gate.cancelled import Farewell, said_farewell
 from gate.commands.answer import Reply, obey, puzzled
 from gate.commands.parse import NotACommand, NotUnderstood, parse
 from gate.commands.permissions import Comment
 from gate.errors import EventError, Exit, RampgateError
-from gate.inputs import OnCancel, Runner
-from gate.release import Gate, Release, fitting, is_left_alone, release
+from gate.inputs import Runner
+from gate.release import Release, fitting, is_left_alone, left_behind, release
 from gate.report import page, result
 from gate.report.result import Decision
 from gate.runner_files import Level, RunnerFiles, annotation
 from gate.step import Step, say
 from gate.world import RealClock
 from rampgate import figures
-from rampgate.machine.events import Cancelled
-from rampgate.machine.state import Phase
+from rampgate.machine.state import Phase, Reason
 from rampgate.rollout import Entry, Rollout
+
+_DETACHED = "detached"
+"""The state by which the post run knows that the rollout is a follower's."""
 
 
 class Interrupted(BaseException):
@@ -130,8 +133,10 @@ def run_rollout(step: Step, activity: RunRollout) -> Exit:
     """Release a version: from dark to promoted, or back."""
     config, runner = step.config(), step.runner
     found = looked_ahead(config, str(step.inputs.config), step.server, step.means(), say)
+    ends = step.job_end()
+    ends.foretell(config.plan)
     telling = step.telling(config, found.brief)
-    gate = step.gate(config, telling)
+    gate = step.gate(config, telling, ends)
     wanted = Release(
         key=f"{runner.repository}:{runner.run_id}:{activity.sha}",
         version=activity.version,
@@ -152,32 +157,27 @@ def run_rollout(step: Step, activity: RunRollout) -> Exit:
     try:
         ended = release(gate, config, wanted, begin)
     except Interrupted:
-        if begun and step.inputs.on_cancel is OnCancel.REVERT:
-            _cancel(gate, begun[0])
-        telling.close(2.0)
+        if begun and said_farewell(gate, begun[0], step.inputs.on_cancel, say) is Farewell.DETACHED:
+            step.files.state(_DETACHED, "true")
+        telling.close(1.0)
         raise
     telling.close()
     return _ended(step, ended, step.server.entries(ended.id))
 
 
-def _cancel(gate: Gate, rollout: Rollout) -> None:
-    """Users to stable, at once; the post run, or the next one, undoes the deployment."""
-    try:
-        now = gate.server.rollout(rollout.id)
-        lease = now.state.lease
-        if lease is not None and lease.holder == gate.holder:
-            event = Cancelled(fence=lease.fence, text="The job was cancelled.")
-            gate.server.post(rollout.id, event, f"{lease.fence}:cancelled")
-    except RampgateError as error:
-        say(f"The flag server was not told, and ends the rollout by itself when the lease lapses: {error}")
-
-
 def _ended(step: Step, rollout: Rollout, entries: tuple[Entry, ...]) -> Exit:
     looks = figures.looks_of(rollout, entries)
-    _hand_on(step, result.outputs(rollout, looks, entries, server=step.server.url))
-    exit_code = result.exit_of(result.decision_of(rollout), fail_on_revert=step.inputs.fail_on_revert)
+    decision = result.decision_of(rollout)
+    handed_over = decision is Decision.UNFINISHED
+    reason = Reason.DETACHED if handed_over else None
+    _hand_on(step, result.outputs(rollout, looks, entries, server=step.server.url, reason=reason))
     say(page.headline(rollout, rollout.now))
-    return exit_code
+    if handed_over:
+        step.files.state(_DETACHED, "true")
+        text = f"A follower goes on with rollout {rollout.id}; it is not promoted yet."
+        say(annotation(Level.NOTICE, text, title="Rampgate"))
+        return Exit.DONE
+    return result.exit_of(decision, fail_on_revert=step.inputs.fail_on_revert)
 
 
 def _hand_on(step: Step, outputs: Mapping[str, str]) -> None:
@@ -238,11 +238,7 @@ def _do_what_is_left(step: Step, reply: Reply) -> None:
 def sweep(step: Step) -> Exit:
     """Finish what other runs have left: rollouts that wait for hands."""
     config = step.config()
-    left = [
-        one
-        for one in step.server.find(environment=config.plan.environment, flag=config.plan.flag, limit=200)
-        if one.state.needs_hands
-    ]
+    left = left_behind(step.server, config.plan.environment, config.plan.flag)
     unfinished = 0
     for one in left:
         try:
@@ -257,7 +253,7 @@ def sweep(step: Step) -> Exit:
 def finish(step: Step) -> Exit:
     """The post run: take up the rollout that this step began, where nobody drives it and something is left."""
     rollout_id = step.environ.get("STATE_rollout", "")
-    if rollout_id:
+    if rollout_id and not step.environ.get(f"STATE_{_DETACHED}"):
         _finish(step, rollout_id)
     return Exit.DONE
 

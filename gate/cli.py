@@ -3,37 +3,27 @@
 import json
 import os
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from getpass import getuser
 from pathlib import Path
-from socket import gethostname
-from typing import NoReturn, ParamSpec
+from typing import ParamSpec
 from uuid import uuid4
 
 import click
 
-from gate import cli_cohorts, cli_evidence, config
+from gate import cli_cohorts, cli_drive, cli_evidence, config
 from gate.before import looked_ahead
+from gate.cli_drive import end_with, gate_here, here
 from gate.cli_preflight import asked
 from gate.config.schema import schema
-from gate.errors import Exit, RampgateError
-from gate.github.no_github import NoGitHub
+from gate.errors import Exit
 from gate.inputs import INPUTS
 from gate.metrics import Means
-from gate.release import Gate, Release, fitting, release
+from gate.release import Release, release
 from gate.report import replies
-from gate.report.page import headline
-from gate.report.result import decision_of, exit_of
-from gate.runner_files import RunnerFiles
-from gate.telling import Audience, Telling
 from gate.terminal import flag_server, folder_of, spoken
-from gate.world import RealClock, Surroundings, hands
 from rampgate.machine.events import Told
 from rampgate.machine.state import Order
 from rampgate.plan import RolloutPlan, percent, seconds
-from rampgate.rollout import Rollout
 
 P = ParamSpec("P")
 
@@ -44,7 +34,7 @@ def main() -> None:
     """Releases that undo themselves: the gate, from the command line."""
 
 
-for _command in (*cli_cohorts.COMMANDS, *cli_evidence.COMMANDS):
+for _command in (*cli_cohorts.COMMANDS, *cli_drive.COMMANDS, *cli_evidence.COMMANDS):
     main.add_command(_command)
 
 
@@ -84,21 +74,10 @@ def run(version: str, file: Path, environment: str | None, override: str | None)
     found = config.read(file, environment=environment)
     means = Means(telemetry=flag_server(), environ=os.environ, folder=folder_of(file))
     looked_ahead(found, str(file), flag_server(), means, click.echo)
-    wanted = Release(key=f"{_here()}:{version}", version=version, by=getuser(), override=override)
-    with _gate(found, file) as gate:
+    wanted = Release(key=f"{here()}:{version}", version=version, by=getuser(), override=override)
+    with gate_here(found, file) as gate:
         ended = release(gate, found, wanted, lambda rollout: click.echo(f"Rollout {rollout.id}"))
-    _end_with(ended)
-
-
-@main.command()
-@click.argument("rollout_id", metavar="ROLLOUT")
-@click.option("--folder", type=click.Path(path_type=Path), default=".", help="Where hooks run.")
-@spoken
-def drive(rollout_id: str, folder: Path) -> None:
-    """Take up a ROLLOUT that nobody drives, and drive it to its end, with the hooks of the checkout in this folder."""
-    rollout = flag_server().rollout(rollout_id)
-    with _gate(*_checkout(folder, rollout)) as gate:
-        _end_with(gate.drive(rollout))
+    end_with(ended)
 
 
 @main.command()
@@ -128,64 +107,6 @@ _order("promote-full", Order.COMPLETE, "Send everybody to ROLLOUT's version now.
 _order("abort", Order.REVERT, "Take ROLLOUT's version away from all users at once.")
 _order("pause", Order.PAUSE, "Let ROLLOUT stay where it is, for as long as its plan allows.")
 _order("resume", Order.RESUME, "End a pause of ROLLOUT.")
-
-
-@main.command()
-@click.option("--environment", help="Only this environment.")
-@click.option("--folder", type=click.Path(path_type=Path), default=".", help="Where hooks run.")
-@spoken
-def sweep(environment: str | None, folder: Path) -> None:
-    """Finish what other gates have left behind: rollouts that wait for hands."""
-    left = [one for one in flag_server().find(environment=environment, limit=200) if one.state.needs_hands]
-    unfinished = 0
-    for one in left:
-        try:
-            with _gate(*_checkout(folder, one)) as gate:
-                click.echo(headline(gate.drive(one), time.time()))
-        except RampgateError as error:
-            unfinished += 1
-            click.echo(f"Rollout {one.id} still waits for hands. {error}", err=True)
-    click.echo(f"{len(left)} rollouts waited for hands." if left else "Nothing waits for hands.")
-    if unfinished:
-        sys.exit(Exit.UNFINISHED)
-
-
-def _checkout(folder: Path, rollout: Rollout) -> tuple[config.Config, Path]:
-    """The configuration that is checked out in the folder, which must be the rollout's."""
-    file = folder / INPUTS["config"].default
-    found = config.read(file, environment=rollout.plan.environment)
-    return fitting(found, rollout), file
-
-
-def _here() -> str:
-    return f"{getuser()}@{gethostname()}"
-
-
-@contextmanager
-def _gate(found: config.Config, file: Path) -> Iterator[Gate]:
-    """A gate at this terminal, whose hooks run in the folder that holds the configuration's `.github`."""
-    server = flag_server()
-    folder = folder_of(file)
-    audience = Audience(say=click.echo, files=RunnerFiles(), server=server, github=lambda: NoGitHub(click.echo))
-    telling = Telling(audience, time.monotonic)
-    around = Surroundings(folder=folder, environ=os.environ, secrets=(os.environ["RAMPGATE_KEY"],), say=click.echo)
-    try:
-        yield Gate(
-            server=server,
-            hands=hands(found, around, server),
-            clock=RealClock(),
-            report=telling,
-            waits=telling.waits,
-            holder=f"{_here()} {os.getpid()}",
-            say=click.echo,
-        )
-    finally:
-        telling.close()
-
-
-def _end_with(rollout: Rollout) -> NoReturn:
-    click.echo(headline(rollout, rollout.now))
-    sys.exit(exit_of(decision_of(rollout)))
 
 
 def told(plan: RolloutPlan) -> tuple[str, ...]:

@@ -12,13 +12,14 @@ from typing import Protocol
 from gate import judge as judging
 from gate.carry_out import Verify, carry_out
 from gate.deploy import DeployAction, Deployer, Done, NotUp, Work
-from gate.errors import FlagServerUnreachableError
+from gate.errors import FlagServerRefusedError, FlagServerUnreachableError
 from gate.foreign import cut, harmless
 from gate.judge import JudgeState, Situation
 from gate.judge.replay import begun, situation_of
 from gate.metrics import Question, Source
+from gate.parting import Asked, Parting, never
 from rampgate.evidence import Look, Verdict, VerdictReason, VerdictWord
-from rampgate.machine.events import LONGEST_TEXT, Attached, Event, HookProgressed, Judged
+from rampgate.machine.events import LONGEST_TEXT, Attached, Detached, Event, HookProgressed, Judged
 from rampgate.machine.state import Action, Phase, Refused
 from rampgate.rollout import Answer, Entry, Rollout
 
@@ -46,7 +47,9 @@ class Report(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Everything outside that a driver touches. ``holder`` names it; ``replaces`` is a holder known to be dead."""
+    """Everything outside that a driver touches. ``holder`` names it; ``replaces`` is a holder known to be dead;
+    ``parting`` is asked whether it leaves before the end.
+    """
 
     server: Server
     source: Source
@@ -56,6 +59,7 @@ class World:
     clock: Clock
     holder: str
     replaces: Callable[[str], bool] = lambda _: False
+    parting: Asked = never
 
 
 _TRIES = 3
@@ -78,15 +82,15 @@ class Driver:
     tried: Counter[tuple[int, int]] = field(default_factory=Counter)
 
     def run(self) -> Rollout:
-        """Drive until the rollout has ended and nothing is left that these hands could do.
+        """Drive until the rollout has ended and nothing is left that these hands could do, or until they part from it.
 
-        Returns the rollout as it ended.
+        Returns the rollout as it ended, or as it was when it was let go of: then its phase is none of the final ones.
 
         Raises:
             FlagServerUnreachableError: the server was silent for so long that it has ended the rollout by itself.
         """
         self._heard(self.rollout)
-        while not self._ended():
+        while not self._ended() and not self._leaves():
             try:
                 self._turn()
             except FlagServerUnreachableError:
@@ -106,6 +110,21 @@ class Driver:
     def _ended(self) -> bool:
         state = self.rollout.state
         return state.phase.is_final and all(self._was_tried(action) for action in state.actions)
+
+    def _leaves(self) -> bool:
+        """Whether these hands part from the rollout; what they hold of it is let go first."""
+        holds = self._holds()
+        parting = self.world.parting(self.rollout, holds)
+        if parting is Parting.STAY:
+            return False
+        return not holds or self._let_go() or parting is Parting.GO
+
+    def _let_go(self) -> bool:
+        try:
+            answer = self._post(Detached(fence=self.fence or 0), f"{self.fence}:detached")
+        except (FlagServerRefusedError, FlagServerUnreachableError):
+            return False
+        return answer.refusal is None
 
     def _was_tried(self, action: Action) -> bool:
         return self.tried[(self.rollout.state.attempt, action.number)] >= _TRIES
@@ -172,6 +191,8 @@ class Driver:
 
         def ask() -> bool:
             clock = self.world.clock
+            if self.world.parting(self.rollout, True) is Parting.GO:
+                return False
             if clock.monotonic() < self.next_tick:
                 return True
             self.next_tick = clock.monotonic() + min(1.0, self.rollout.plan.poll)

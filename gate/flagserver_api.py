@@ -89,6 +89,10 @@ class FlagServer:
         self._timeout = timeout
         self._key = key
 
+    def hurried(self, timeout: float) -> "FlagServer":
+        """The same flag server for a caller that has only so many seconds for each call."""
+        return FlagServer(self.url, self._key, timeout=timeout)
+
     def slots(self, environment: str, flag: str) -> Slots | None:
         """The flag's two slots; ``None`` for a flag that the server does not know yet."""
         try:

@@ -35,7 +35,18 @@ INPUTS: Mapping[str, Input] = {
     "environment": Input(text="The environment to release to. Left out: the one in the configuration file."),
     "github-token": Input(text="The token for comments and deployments.", default="${{ github.token }}"),
     "mode": Input(text="What to do: auto (chosen by the event), run, comment, sweep or validate.", default="auto"),
-    "on-cancel": Input(text="When the job is cancelled: revert, or hold until the lease lapses.", default="revert"),
+    "on-cancel": Input(
+        text="When the job is cancelled: revert, hold until the lease lapses, or detach: a follower goes on.",
+        default="revert",
+    ),
+    "detach": Input(
+        text="Whether the job ends once the version is up dark, and a follower ramps it: true or false.",
+        default="false",
+    ),
+    "job-timeout-minutes": Input(
+        text="The job's own timeout-minutes: the step hands over, or says what to do, before they are over.",
+        default="360",
+    ),
     "fail-on-revert": Input(text="Whether a reverted rollout fails the step: true or false.", default="true"),
 }
 
@@ -58,10 +69,13 @@ class Mode(StrEnum):
 
 
 class OnCancel(StrEnum):
-    """What a cancelled job says last. ``hold`` says nothing, and leaves the rollout to `onGateLost`."""
+    """What a cancelled job says last. ``hold`` says nothing, and leaves the rollout to `onGateLost`; ``detach`` hands
+    it to a follower, and reverts where none is there.
+    """
 
     REVERT = "revert"
     HOLD = "hold"
+    DETACH = "detach"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +109,7 @@ class FlagServerAccess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """The inputs, each read and checked. ``None`` stands for one that was left out."""
+    """The inputs, each read and checked. ``None`` stands for one that was left out; ``job_timeout`` is in seconds."""
 
     config: Path
     flag_server_url: str | None
@@ -105,6 +119,8 @@ class Inputs:
     github_token: Secret
     mode: Mode
     on_cancel: OnCancel
+    detach: bool
+    job_timeout: float
     fail_on_revert: bool
 
     @classmethod
@@ -127,7 +143,9 @@ class Inputs:
             github_token=Secret(one_line("github-token", given["github-token"], found)),
             mode=_word("mode", given["mode"], Mode, Mode.AUTO, found),
             on_cancel=_word("on-cancel", given["on-cancel"], OnCancel, OnCancel.REVERT, found),
-            fail_on_revert=_boolean("fail-on-revert", given["fail-on-revert"], found),
+            detach=_boolean("detach", given["detach"], found, default=False),
+            job_timeout=60.0 * _minutes("job-timeout-minutes", given["job-timeout-minutes"], found),
+            fail_on_revert=_boolean("fail-on-revert", given["fail-on-revert"], found, default=True),
         )
         if found:
             raise InputError(tuple(found))
@@ -296,10 +314,22 @@ def _word(name: str, value: str, words: type[Word], default: Word, found: list[P
         return default
 
 
-def _boolean(name: str, value: str, found: list[Problem]) -> bool:
+def _boolean(name: str, value: str, found: list[Problem], *, default: bool) -> bool:
     # GitHub's own toolkit reads inputs by YAML 1.2: exactly these spellings.
-    if value in ("", "true", "True", "TRUE"):
+    if value in ("true", "True", "TRUE"):
         return True
-    if value not in ("false", "False", "FALSE"):
+    if value not in ("", "false", "False", "FALSE"):
         found.append(Problem(name, _shown(value), "true or false"))
-    return False
+    return default and not value
+
+
+def _minutes(name: str, value: str, found: list[Problem]) -> int:
+    value = value or INPUTS[name].default
+    if value.isascii() and value.isdecimal() and len(value) < 6 and 0 < int(value) <= _LONGEST_JOB:
+        return int(value)
+    found.append(Problem(name, _shown(value), f"whole minutes from 1 to {_LONGEST_JOB}"))
+    return _LONGEST_JOB
+
+
+_LONGEST_JOB = 7200
+"""Minutes that a job may take on a runner of one's own: five days. Source: "Actions limits", GitHub's documentation."""

@@ -9,6 +9,7 @@ from gate.deploy import DeployAction, Done, NotUp, Work
 from gate.drive import Clock, Driver, Report, World
 from gate.errors import FlagServerRefusedError, MisuseError, RampgateError, StableNotUpError
 from gate.flagserver_api import FlagServer
+from gate.parting import Asked, never
 from gate.world import Hands
 from rampgate.machine.state import NOT_RESUMABLE, Deadline, Phase
 from rampgate.plan import FlagKind, RolloutPlan, Supersede
@@ -43,6 +44,7 @@ class Gate:
     replaces: Callable[[str], bool] = lambda _: False
     say: Callable[[str], None] = print
     waits: Callable[[int | None, str, str], None] = lambda *_: None
+    parting: Asked = never
 
     def world(self) -> World:
         return World(
@@ -54,10 +56,11 @@ class Gate:
             clock=self.clock,
             holder=self.holder,
             replaces=self.replaces,
+            parting=self.parting,
         )
 
     def drive(self, rollout: Rollout) -> Rollout:
-        """Drive a rollout from where it stands to its end."""
+        """Drive a rollout from where it stands to its end, or until it is parted from."""
         return Driver(world=self.world(), rollout=rollout).run()
 
 
@@ -105,6 +108,15 @@ def _came_late(rollout: Rollout) -> bool:
 def _resumable(rollout: Rollout) -> bool:
     state = rollout.state
     return state.phase in (Phase.REVERTED, Phase.FAILED) and state.reason not in NOT_RESUMABLE
+
+
+def left_behind(server: FlagServer, environment: str | None, flag: str | None = None) -> tuple[Rollout, ...]:
+    """The rollouts that wait for hands, newest first.
+
+    One that is still being deployed is none of them: its own gate is about to take it, or its lease is about to lapse.
+    """
+    found = server.find(environment=environment, flag=flag, needs_hands=True, limit=200)
+    return tuple(one for one in found if one.state.phase not in (Phase.DEPLOYING, Phase.VERIFYING))
 
 
 def is_left_alone(server: FlagServer, rollout_id: str, clock: Clock) -> bool:

@@ -12,11 +12,12 @@ from gate.flagserver_api import FlagServer
 from gate.github.no_github import NoGitHub
 from gate.github.oidc import IdTokens
 from gate.github.port import GitHub
-from gate.inputs import Inputs, Runner
+from gate.inputs import Inputs, OnCancel, Runner
 from gate.metrics import Means
+from gate.parting import Asked, JobEnd, never
 from gate.release import Gate
 from gate.report import page
-from gate.runner_files import RunnerFiles, mask
+from gate.runner_files import Level, RunnerFiles, annotation, mask
 from gate.session import JobSession
 from gate.telling import Audience, Telling
 from gate.world import RealClock, Surroundings, hands
@@ -83,7 +84,19 @@ class Step:
         file = self.runner.workspace / self.inputs.config
         return configuration.read(file, environment=environment or self.inputs.environment)
 
-    def gate(self, config: Config, telling: Telling) -> Gate:
+    def job_end(self) -> JobEnd:
+        """When this job's driver leaves. The job began a little before its step: the notice is long enough for both."""
+        return JobEnd(
+            server=self.server,
+            monotonic=time.monotonic,
+            warn=lambda text: say(annotation(Level.WARNING, text, title="Rampgate")),
+            began=time.monotonic(),
+            limit=self.inputs.job_timeout,
+            at_once=self.inputs.detach,
+            then=_THEN[self.inputs.on_cancel],
+        )
+
+    def gate(self, config: Config, telling: Telling, parting: Asked = never) -> Gate:
         secrets = (self.inputs.flag_server_key.reveal(), self.inputs.github_token.reveal())
         around = Surroundings(
             folder=self.runner.workspace,
@@ -100,6 +113,7 @@ class Step:
             holder=self.holder,
             replaces=self._is_earlier_attempt,
             say=say,
+            parting=parting,
         )
 
     def means(self) -> Means:
@@ -124,6 +138,13 @@ class Step:
     def _holder(self, attempt: int) -> str:
         # Two jobs of one run may release to the same environment: each is a holder of its own.
         return f"run {self.runner.run_id} job {self.environ.get('GITHUB_JOB') or 'unnamed'} attempt {attempt}"
+
+
+_THEN = {
+    OnCancel.REVERT: "users are taken back to the stable version",
+    OnCancel.HOLD: "the plan's `onGateLost` decides once the lease has lapsed",
+    OnCancel.DETACH: "users are taken back to the stable version, as no follower is there",
+}
 
 
 def say(text: str) -> None:

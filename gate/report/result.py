@@ -8,7 +8,7 @@ from typing import Any
 from gate.errors import Exit, FlagServerRefusedError, ProblemsError, RampgateError
 from rampgate import figures
 from rampgate.evidence import ArmName, Look, Sample
-from rampgate.machine.state import Phase
+from rampgate.machine.state import Phase, Reason
 from rampgate.plan import WHOLE
 from rampgate.rollout import Entry, Rollout
 from rampgate.wording import one_line
@@ -71,12 +71,21 @@ def rollout_url(server: str, rollout_id: str) -> str:
     return f"{server.rstrip('/')}/ui/rollouts/{rollout_id}"
 
 
-def outputs(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], *, server: str) -> dict[str, str]:
-    """The step's six outputs for a rollout. ``server`` is the flag server's address."""
+def outputs(
+    rollout: Rollout,
+    looks: Sequence[Look],
+    entries: Sequence[Entry],
+    *,
+    server: str,
+    reason: Reason | None = None,
+) -> dict[str, str]:
+    """The step's six outputs for a rollout. ``server`` is the flag server's address; ``reason`` is why the step ended,
+    where that is not why the rollout is where it is.
+    """
     return {
         "decision": decision_of(rollout).value,
-        "reason": rollout.state.reason.value,
-        "result": result(rollout, looks, entries, server=server),
+        "reason": (reason or rollout.state.reason).value,
+        "result": result(rollout, looks, entries, server=server, reason=reason),
         "rollout-id": rollout.id,
         "percentage": percentage(rollout),
         "rollout-url": rollout_url(server, rollout.id),
@@ -105,7 +114,14 @@ def outputs_of_error(error: RampgateError) -> dict[str, str]:
     return outputs_without(decision, error.reason, text, [str(problem) for problem in found])
 
 
-def result(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], *, server: str) -> str:
+def result(
+    rollout: Rollout,
+    looks: Sequence[Look],
+    entries: Sequence[Entry],
+    *,
+    server: str,
+    reason: Reason | None = None,
+) -> str:
     """The output `result`: ASCII JSON, every key always there, what is not known ``null``."""
     state, plan = rollout.state, rollout.plan
     begun = figures.entered(rollout, entries)
@@ -113,7 +129,7 @@ def result(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], *,
     values = {
         "schema": SCHEMA,
         "decision": decision_of(rollout).value,
-        "reason": state.reason.value,
+        "reason": (reason or state.reason).value,
         "text": one_line(state.text, 1000),
         "problems": [],
         "rollout": rollout.id,

@@ -16,7 +16,7 @@ REGISTRIES = {"SOURCES": "sources", "DEPLOYERS": "deployers", "COMMANDS": "comma
 
 INPUTS = {
     *("config", "flag-server-url", "flag-server-key", "version", "environment", "github-token"),
-    *("mode", "on-cancel", "fail-on-revert"),
+    *("mode", "on-cancel", "detach", "job-timeout-minutes", "fail-on-revert"),
 }
 OUTPUTS = {"decision", "reason", "result", "rollout-id", "percentage", "rollout-url"}
 
