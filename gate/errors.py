@@ -24,7 +24,7 @@ class Exit(IntEnum):
     """How a run of the gate ends. docs/exit-codes.md has a row for each."""
 
     DONE = 0
-    """Promoted, obeyed, or nothing to do."""
+    """Promoted, handed over to a follower, obeyed, or nothing to do."""
     REVERTED = 1
     """Users are back on the stable version (0 when `fail-on-revert` is false)."""
     MISUSE = 2
@@ -34,7 +34,7 @@ class Exit(IntEnum):
     NOT_RELEASED = 4
     """Deployment or verification failed, or the rollout was refused: no user met the version."""
     UNFINISHED = 5
-    """The gate ended and the rollout goes on without it: held, detached, or driven by another gate."""
+    """The gate ended and something is left to do."""
     FAULT = 70
     """A fault in Rampgate itself; the flag server ends the rollout when the lease lapses."""
     INTERRUPTED = 130

@@ -17,6 +17,7 @@ from gate import config as configuration
 from gate.config import Config
 from gate.errors import FlagServerRefusedError, RampgateError
 from gate.flagserver_api import FlagServer
+from gate.inputs import INPUTS
 from gate.parting import Asked, Parting
 from gate.release import Gate, fitting
 from gate.report.page import headline
@@ -31,7 +32,7 @@ EVERY = 2.0
 PATIENCE = 60.0
 """Seconds after which a rollout is taken up again that could not be brought to its end."""
 
-FILE = Path(".github/rampgate.yml")
+FILE = Path(INPUTS["config"].default)
 
 _TWIN = "follower_exists"
 """Said while another one has the name: one that was killed a moment ago, or one that should be called otherwise."""

@@ -27,6 +27,7 @@ FORK_WITHIN = 90.0
 
 NEEDS = {
     "gate.app": ("gate.app",),
+    "gate.cli": ("gate.cli",),
     "flagserver.cli": ("flagserver.cli", "flagserver.serve"),
 }
 """What is imported beforehand, by the module that runs."""

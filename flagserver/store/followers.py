@@ -11,8 +11,8 @@ from flagserver.store.engine import Tx
 from flagserver.store.tables import followers
 from rampgate.followers import Follower
 
-KEPT = 20.0
-"""Seconds for which a follower counts as there: ten times what passes between two of its words."""
+KEPT = 10.0
+"""Seconds for which a follower counts as there: five times what passes between two of its words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

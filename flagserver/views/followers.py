@@ -77,7 +77,7 @@ _ONE = "/v1/followers/{name}"
 ROUTES = (
     Route(
         method="PUT", path=_ONE, role=Role.OPERATOR, answer=_keep, takes=wire.FOLLOWING, gives=wire.FOLLOWER,
-        query=("environment",), refuses=(409,), summary="Say that a follower is there; it lapses after 20 s",
+        query=("environment",), refuses=(409,), summary="Say that a follower is there; it lapses after 10 s",
     ),
     Route(
         method="GET", path="/v1/followers", role=Role.OPERATOR, answer=_list, gives=wire.FOLLOWERS, sessions=True,

@@ -115,12 +115,7 @@ def outputs_of_error(error: RampgateError) -> dict[str, str]:
 
 
 def result(
-    rollout: Rollout,
-    looks: Sequence[Look],
-    entries: Sequence[Entry],
-    *,
-    server: str,
-    reason: Reason | None = None,
+    rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], *, server: str, reason: Reason | None = None
 ) -> str:
     """The output `result`: ASCII JSON, every key always there, what is not known ``null``."""
     state, plan = rollout.state, rollout.plan

@@ -34,9 +34,9 @@ def test_a_follower_is_there_for_as_long_as_it_says_so(server: Inside) -> None:
     assert come(server, "box-2", flags=("cart", "shop")) == 200
     assert there(server) == there(server, "?flag=shop") == ["box-1", "box-2"]
     assert there(server, "?environment=production&flag=cart") == ["box-2"]
-    server.clock.go(15.0)
+    server.clock.go(7.0)
     come(server, "box-2", flags=("cart",))
-    server.clock.go(15.0)
+    server.clock.go(7.0)
     assert there(server) == ["box-2"]
     assert server.call("DELETE", "/v1/followers/box-2").status_code == 204
     assert there(server) == []
@@ -45,7 +45,7 @@ def test_a_follower_is_there_for_as_long_as_it_says_so(server: Inside) -> None:
 def test_two_followers_do_not_run_under_one_name(server: Inside) -> None:
     come(server)
     assert come(server, instance="b") == 409
-    server.clock.go(21.0)
+    server.clock.go(11.0)
     assert come(server, instance="b") == 200
 
 
@@ -73,7 +73,7 @@ def test_a_gate_lets_go_of_its_users_only_where_a_follower_of_the_flag_is_there(
     come(server)
     assert detach(server, rollout, fence) == (200, None), "the refused one was recorded"
     assert server.look(rollout).state.lease is None
-    server.clock.go(30.0)
+    server.clock.go(20.0)
     assert there(server) == []
     assert detach(server, rollout, fence) == (200, None), "the same event has the same answer"
 
