@@ -147,6 +147,7 @@ def gate_here(
         server=server,
         github=lambda: _github(told, token, say),
         links=Links(run=told.run_url if told else None),
+        wishes=found.github,
     )
     telling = Telling(audience, time.monotonic)
     secrets = tuple(one for one in (os.environ["RAMPGATE_KEY"], token) if one)
