@@ -16,6 +16,28 @@ HEAD = "a" * 40
 REPOSITORY = "/repos/acme/shop"
 
 
+def late_calls(number: int, run: int) -> list[tuple[str, str, object]]:
+    """What is asked of a deployment and of a workflow's run, once there are such."""
+    dispatches = f"{REPOSITORY}/actions/workflows/deploy.yml/dispatches"
+    return [
+        ("GET", f"{REPOSITORY}/deployments/{number}", None),
+        ("POST", f"{REPOSITORY}/deployments/{number}/statuses", {"state": "in_progress"}),
+        ("GET", f"{REPOSITORY}/deployments/{number}/statuses", None),
+        ("POST", dispatches, {"ref": "main"}),
+        (
+            "POST",
+            dispatches,
+            {"ref": "main", "inputs": {"slot": "blue"}, "return_run_details": True},
+        ),
+        ("POST", dispatches, {"ref": "main", "inputs": {"x": "y"}}),
+        ("GET", f"{REPOSITORY}/actions/workflows/deploy.yml/runs?event=workflow_dispatch", None),
+        ("GET", f"{REPOSITORY}/actions/runs/{run}", None),
+        ("GET", f"{REPOSITORY}/actions/runs/{run}/jobs", None),
+        ("POST", f"{REPOSITORY}/actions/runs/{run}/cancel", None),
+        ("POST", f"{REPOSITORY}/actions/runs/{run}/cancel", None),
+    ]
+
+
 @pytest.fixture
 def every_exchange() -> list[Exchange]:
     """Each call of the fake once, good and bad."""
@@ -57,23 +79,7 @@ def every_exchange() -> list[Exchange]:
         github.declared["deploy.yml"], github.workflow = frozenset({"slot"}), lambda _: None
         run = github.begin_run("deploy.yml", {"slot": "green"})
         github.steps[run] = {"look": "failure"}
-        for method, path, body in [
-            ("GET", f"{REPOSITORY}/deployments/{number}", None),
-            ("POST", f"{REPOSITORY}/deployments/{number}/statuses", {"state": "in_progress"}),
-            ("GET", f"{REPOSITORY}/deployments/{number}/statuses", None),
-            ("POST", f"{REPOSITORY}/actions/workflows/deploy.yml/dispatches", {"ref": "main"}),
-            (
-                "POST",
-                f"{REPOSITORY}/actions/workflows/deploy.yml/dispatches",
-                {"ref": "main", "inputs": {"slot": "blue"}, "return_run_details": True},
-            ),
-            ("POST", f"{REPOSITORY}/actions/workflows/deploy.yml/dispatches", {"ref": "main", "inputs": {"x": "y"}}),
-            ("GET", f"{REPOSITORY}/actions/workflows/deploy.yml/runs?event=workflow_dispatch", None),
-            ("GET", f"{REPOSITORY}/actions/runs/{run}", None),
-            ("GET", f"{REPOSITORY}/actions/runs/{run}/jobs", None),
-            ("POST", f"{REPOSITORY}/actions/runs/{run}/cancel", None),
-            ("POST", f"{REPOSITORY}/actions/runs/{run}/cancel", None),
-        ]:
+        for method, path, body in late_calls(number, run):
             requests.request(method, github.url + path, json=body, headers=headers, timeout=5)
         requests.get(github.url + "/user", timeout=5)
         return github.exchanges
