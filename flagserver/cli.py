@@ -21,8 +21,6 @@ from rampgate.machine.events import Told
 from rampgate.machine.state import Order
 from rampgate.rollout import Posted
 
-FLAGD_SCHEMA = "https://flagd.dev/schema/v0/flags.json"
-
 MOST_IMPORT = 16 * 1024 * 1024
 """Bytes of the largest file that is imported."""
 
@@ -86,19 +84,20 @@ def backup(target: Path) -> None:
 @click.argument("file", type=click.File("rb"))
 @click.option("--environment", required=True)
 def import_flags(file: BinaryIO, environment: str) -> None:
-    """Make or replace the flags of a flagd FILE (JSON); all of them or none."""
+    """Make or replace the flags of a flagd FILE (JSON), with lists and segments if it has them; all or nothing."""
     there = services()
     document = decode(file.read(MOST_IMPORT + 1))
-    count = there.flags.import_document(environment, document, by=person())
-    click.echo(f"{count} flags of {environment} were written.")
+    flags, segments = there.documents.take(environment, document, by=person())
+    beside = f" and {segments} segments" if segments else ""
+    click.echo(f"{flags} flags{beside} of {environment} were written.")
 
 
 @cli.command("export")
 @click.option("--environment", required=True)
-def export_flags(environment: str) -> None:
-    """Print an environment's flags as a flagd document."""
-    flags = {one["key"]: one["flag"] for one in services().flags.all_of(environment)}
-    click.echo(json.dumps({"$schema": FLAGD_SCHEMA, "flags": flags}, indent=2))
+@click.option("--plain", is_flag=True, help="What flagd knows alone: without slots, lists and segments.")
+def export_flags(environment: str, plain: bool) -> None:
+    """Print an environment's flags as a flagd document, with their lists and segments beside them."""
+    click.echo(json.dumps(services().documents.give(environment, plain=plain), indent=2))
 
 
 @cli.command()

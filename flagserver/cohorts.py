@@ -20,6 +20,7 @@ from rampgate.flags import read
 from rampgate.forcing import LONGEST, Token, mint, new_id
 from rampgate.plan import SALT, SALT_ALLOWED, WHOLE
 from rampgate.problem import Problem
+from rampgate.wire import STRICT
 
 MOST_LISTED = 10_000
 """Users of one list or segment. More of them are better told by a rule: each client gets the whole list."""
@@ -28,6 +29,16 @@ MOST_SEGMENTS = 50
 MOST_ASKED = 1000
 LONGEST_USER = 500
 SHORTEST = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentWanted:
+    """A segment as it shall be: users by key, and a flagd rule that finds more."""
+
+    __pydantic_config__ = STRICT
+
+    users: tuple[str, ...] = ()
+    rule: Mapping[str, Any] | None = None
 
 
 class Why(StrEnum):
@@ -82,18 +93,22 @@ class Cohorts:
         """
         with self._store.write() as tx:
             cohorts.lock(tx, environment)
-            before = _with_slots(tx, environment, key)
-            segments = cohorts.load(tx, environment).segments
-            wrong = tuple(_list_problems(lists, segments)) or tuple(_rule_problems(lists, segments))
-            if wrong:
-                raise InvalidError(problems=wrong)
-            cohorts.save_lists(tx, environment, key, asdict(lists))
-            audit.record(
-                tx, actor=by, action="flag.lists_written", environment=environment, subject=key, flag=key,
-                before=asdict(before.lists), after=asdict(lists),
-            )  # fmt: skip
+            self.put_lists(tx, environment, key, lists, by=by)
         self._refresh()
         return lists
+
+    def put_lists(self, tx: Tx, environment: str, key: str, lists: Lists, *, by: str) -> None:
+        """Replace the flag's lists in this transaction, which holds the lock; refuses as ``write_lists`` does."""
+        before = _with_slots(tx, environment, key)
+        segments = cohorts.load(tx, environment).segments
+        wrong = tuple(_list_problems(lists, segments)) or tuple(_rule_problems(lists, segments))
+        if wrong:
+            raise InvalidError(problems=wrong)
+        cohorts.save_lists(tx, environment, key, asdict(lists))
+        audit.record(
+            tx, actor=by, action="flag.lists_written", environment=environment, subject=key, flag=key,
+            before=asdict(before.lists), after=asdict(lists),
+        )  # fmt: skip
 
     def segments(self, environment: str) -> tuple[Segment, ...]:
         with self._store.read() as tx:
@@ -110,26 +125,35 @@ class Cohorts:
         Raises:
             InvalidError: everything that is wrong with it, at once.
         """
+        with self._store.write() as tx:
+            cohorts.lock(tx, environment)
+            is_new = self.put_segment(tx, environment, segment, by=by)
+            made = replace(segment, updated_at=tx.now)
+        self._refresh()
+        return made, is_new
+
+    def put_segment(self, tx: Tx, environment: str, segment: Segment, *, by: str) -> bool:
+        """Make or replace a segment in this transaction, which holds the lock; refuses as ``write_segment`` does.
+
+        Returns:
+            Whether it is new.
+        """
         wrong = [*environment_problems("environment", environment), *name_problems("name", segment.name)]
         wrong += _users_problems("users", segment.users)
         alone = {segment.name: segment}
         wrong += _rule_problems(Lists(canary=UserList(segments=(segment.name,))), alone, path="rule")
         if wrong:
             raise InvalidError(problems=tuple(wrong))
-        with self._store.write() as tx:
-            cohorts.lock(tx, environment)
-            before = cohorts.load(tx, environment).segments
-            after = {**before, **alone}
-            for flag in _users_of(tx, environment, segment.name):
-                # Rules add up: what is sound alone can be too much in a flag that has others.
-                if wrong := list(_rule_problems(flag.lists, after, path="rule")):
-                    raise InvalidError(problems=tuple(wrong))
-            cohorts.save_segment(tx, environment, segment)
-            found = before.get(segment.name)
-            _note_segment(tx, by, "segment.written", environment, found, segment)
-            made = replace(segment, updated_at=tx.now)
-        self._refresh()
-        return made, found is None
+        before = cohorts.load(tx, environment).segments
+        after = {**before, **alone}
+        for flag in _users_of(tx, environment, segment.name):
+            # Rules add up: what is sound alone can be too much in a flag that has others.
+            if wrong := list(_rule_problems(flag.lists, after, path="rule")):
+                raise InvalidError(problems=tuple(wrong))
+        cohorts.save_segment(tx, environment, segment)
+        found = before.get(segment.name)
+        _note_segment(tx, by, "segment.written", environment, found, segment)
+        return found is None
 
     def delete_segment(self, environment: str, name: str, *, by: str) -> None:
         """Delete a segment.

@@ -12,7 +12,6 @@ from flagserver.store import Store, Tx, audit, cohorts, flags, rollouts
 from flagserver.store.cohorts import Segment
 from flagserver.store.flags import NOBODY_LISTED, FlagRecord, Kind
 from flagserver.store.rollouts import RolloutRecord
-from rampgate.flags import read, write_flag
 from rampgate.problem import Problem
 from rampgate.rollout import Slot, Slots
 
@@ -35,8 +34,12 @@ class Flags:
 
     def all_of(self, environment: str) -> list[Mapping[str, Any]]:
         with self._store.read() as tx:
-            records, unfinished = flags.all_of(tx, environment), rollouts.unfinished(tx, environment)
-            segments = cohorts.load(tx, environment).segments
+            return self.every(tx, environment)
+
+    def every(self, tx: Tx, environment: str) -> list[Mapping[str, Any]]:
+        """The flags as the wire shows them, of one moment."""
+        records, unfinished = flags.all_of(tx, environment), rollouts.unfinished(tx, environment)
+        segments = cohorts.load(tx, environment).segments
         return [_shown(one, _of(unfinished, one.key), self._store.now(), segments) for one in records]
 
     def read(self, environment: str, key: str) -> Mapping[str, Any]:
@@ -66,14 +69,14 @@ class Flags:
             raise InvalidError(problems=wrong)
         with self._store.write() as tx:
             before = flags.lock(tx, environment, key)
-            after, rollout = self._write(tx, environment, key, before, change, by)
+            after = self.put(tx, environment, key, before, change, by)
+            rollout = next(iter(rollouts.unfinished(tx, environment, key)), None)
             now, segments = tx.now, cohorts.load(tx, environment).segments
-        self._refresh()
+        self.refresh()
         return _shown(after, rollout, now, segments), before is None
 
-    def _write(
-        self, tx: Tx, environment: str, key: str, before: FlagRecord | None, change: Change, by: str
-    ) -> tuple[FlagRecord, RolloutRecord | None]:
+    def put(self, tx: Tx, environment: str, key: str, before: FlagRecord | None, change: Change, by: str) -> FlagRecord:
+        """Make or replace a flag that is locked, in this transaction; refuses as ``write`` does."""
         unfinished = rollouts.unfinished(tx, environment, key)
         if before is not None and unfinished:
             segments = cohorts.load(tx, environment).segments
@@ -84,41 +87,7 @@ class Flags:
             raise _in_rollout(key, unfinished[0])
         flags.save(tx, after)
         _note(tx, by, "flag.written", before, after)
-        return after, unfinished[0] if unfinished else None
-
-    def import_document(self, environment: str, document: object, *, by: str) -> int:
-        """Write every flag of a flagd document: all of them, or none where one has a problem.
-
-        A flag that the server knows as one with slots keeps them, and takes only the state, the variants and the
-        metadata of the document.
-
-        Returns:
-            How many flags were written.
-
-        Raises:
-            InvalidError: everything that is wrong with the document, at once.
-            ConflictError: a rollout holds one of the flags, and what would change is frozen.
-        """
-        found = read(document)
-        wrong = list(found.problems)
-        wrong += [
-            Problem(f"flags.{key}", repr(key[:80]), NAME_ALLOWED) for key in found.flags if not NAME.fullmatch(key)
-        ]
-        if not NAME.fullmatch(environment):
-            wrong.append(Problem("environment", repr(environment[:80]), NAME_ALLOWED))
-        if wrong:
-            raise InvalidError(problems=tuple(wrong))
-        with self._store.write() as tx:
-            for key, flag in sorted(found.flags.items()):
-                before = flags.lock(tx, environment, key)
-                body = write_flag(flag)
-                if "targeting" in body:
-                    body["targeting"] = _inlined(body["targeting"], flag.evaluators)
-                if before is not None and before.kind is not Kind.PLAIN:
-                    body = {name: value for name, value in body.items() if name not in SERVER_WRITES}
-                self._write(tx, environment, key, before, Change(flag=body), by)
-        self._refresh()
-        return len(found.flags)
+        return after
 
     def delete(self, environment: str, key: str, *, by: str) -> None:
         """Delete the flag.
@@ -135,24 +104,25 @@ class Flags:
                 raise _in_rollout(key, unfinished[0])
             flags.delete(tx, environment, key)
             _note(tx, by, "flag.deleted", before, None)
-        self._refresh()
+        self.refresh()
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
+        """Serve what was written."""
         try:
             self._live.refresh()
         except StoreGoneError:
             return  # The steward publishes it as soon as the store can be read.
 
 
-def _inlined(rule: object, evaluators: Mapping[str, object]) -> object:
+def inlined(rule: object, evaluators: Mapping[str, object]) -> object:
     """A rule with every reference to a shared one replaced by it: flags are kept one by one."""
     match rule:
         case {"$ref": str(name)}:
-            return _inlined(evaluators[name], evaluators)
+            return inlined(evaluators[name], evaluators)
         case Mapping():
-            return {key: _inlined(value, evaluators) for key, value in rule.items()}
+            return {key: inlined(value, evaluators) for key, value in rule.items()}
         case list() | tuple():
-            return [_inlined(value, evaluators) for value in rule]
+            return [inlined(value, evaluators) for value in rule]
         case _:
             return rule
 

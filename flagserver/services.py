@@ -8,6 +8,7 @@ from flagserver.aborts import Aborts
 from flagserver.auth import Issuer, Keyring, Logins, Sessions, SlowDown, Trust
 from flagserver.cohorts import Cohorts
 from flagserver.deadlines import Steward
+from flagserver.documents import Documents
 from flagserver.flags import Flags
 from flagserver.hub import Hub
 from flagserver.journal import Journal
@@ -41,6 +42,7 @@ class Services:
     sessions: Sessions
     flags: Flags
     cohorts: Cohorts
+    documents: Documents
     rollouts: Rollouts
     aborts: Aborts
     locks: Locks
@@ -88,6 +90,8 @@ def assemble(settings: Settings, *, clock: Callable[[], float] | None = None) ->
     counting = Counting(store)
     aborts = Aborts(store, live, rollouts, Journal(_state_dir(settings, store)))
 
+    flags, cohorts = Flags(store, live), Cohorts(store, live)
+
     def heard() -> None:
         live.refresh()
         keyring.refresh()
@@ -100,7 +104,7 @@ def assemble(settings: Settings, *, clock: Callable[[], float] | None = None) ->
     )  # fmt: skip
     return Services(
         settings=settings, store=store, hub=listeners, live=live, keyring=keyring, rollouts=rollouts, aborts=aborts,
-        flags=Flags(store, live), cohorts=Cohorts(store, live), locks=Locks(store, rollouts),
+        flags=flags, cohorts=cohorts, documents=Documents(store, flags, cohorts), locks=Locks(store, rollouts),
         refusals=Refusals(store),
         slow_down=SlowDown(settings.trusted_proxies), logins=Logins(store, keyring),
         trust=Trust(store, keyring), sessions=Sessions(store, keyring, Issuer(settings.oidc_issuer), audience),

@@ -45,7 +45,7 @@ class Keep:
 class Settings:
     """How one server runs. ``port`` 0 takes a free one; ``max_streams`` bounds open change streams."""
 
-    database_url: str = "sqlite:///flagserver.db"
+    database_url: str = field(default="sqlite:///flagserver.db", repr=False)
     admin_key: str | None = field(default=None, repr=False)
     host: str = "127.0.0.1"
     port: int = 8080

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from flagserver.auth import Role
-from flagserver.cohorts import MOST_ASKED, Why
+from flagserver.cohorts import MOST_ASKED, SegmentWanted, Why
 from flagserver.services import Services
 from flagserver.store.cohorts import Segment
 from flagserver.store.flags import LISTS
@@ -16,16 +16,6 @@ from flagserver.wire import parse
 from rampgate.evidence import ArmName
 from rampgate.forcing import NAME
 from rampgate.wire import STRICT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentWanted:
-    """A segment as it shall be: users by key, and a flagd rule that finds more."""
-
-    __pydantic_config__ = STRICT
-
-    users: tuple[str, ...] = ()
-    rule: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

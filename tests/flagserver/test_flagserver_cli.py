@@ -113,7 +113,7 @@ def test_without_settings_the_server_runs_on_a_file_and_on_this_machine_only() -
 
 def test_every_setting_is_read() -> None:
     values = {
-        "FLAGSERVER_DATABASE_URL": "postgresql://x/y", "FLAGSERVER_ADMIN_KEY": "k" * 32, "FLAGSERVER_LISTEN": "[::1]:0",
+        "FLAGSERVER_DATABASE_URL": "sqlite:///kkk", "FLAGSERVER_ADMIN_KEY": "k" * 32, "FLAGSERVER_LISTEN": "[::1]:0",
         "FLAGSERVER_LOG": "json", "FLAGSERVER_LOG_LEVEL": "error", "FLAGSERVER_THREADS": "3",
         "FLAGSERVER_MAX_STREAMS": "7", "FLAGSERVER_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.7",
         "FLAGSERVER_PUBLIC_URL": "https://flags.example.com/", "FLAGSERVER_OIDC_ISSUER": "https://ghe.example.com/_services/token",
