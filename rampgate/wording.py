@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from rampgate.machine.state import Phase
 from rampgate.plan import Policy
 
-THEN: Mapping[Policy, str] = {
+_THEN: Mapping[Policy, str] = {
     Policy.REVERT: "everybody goes back to stable",
     Policy.HOLD: "it holds, and waits for a person",
     Policy.ASK: "a person is asked",
@@ -14,7 +14,18 @@ THEN: Mapping[Policy, str] = {
     Policy.PROMOTE: "it goes on",
     Policy.PROMOTE_IF_NO_EVIDENCE: "it goes on if there is no sign of harm",
 }
-"""What follows when a deadline passes, as the second half of a sentence."""
+
+
+def follows(policy: Policy, *, baseline: bool) -> str:
+    """What a policy does when a deadline passes, as the second half of a sentence.
+
+    Args:
+        policy: the deadline's.
+        baseline: there is a stable version.
+    """
+    if policy is Policy.REVERT and not baseline:
+        return "it is taken back, with no version before it"
+    return _THEN[policy]
 
 
 _HEADLINES: Mapping[Phase, str] = {

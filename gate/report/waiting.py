@@ -5,9 +5,19 @@ from collections.abc import Iterator, Sequence
 from gate.report.prose import code, plain
 from rampgate.evidence import Look, VerdictWord
 from rampgate.figures import bake_ends
-from rampgate.machine.state import BUDGET_OF, NOT_RESUMABLE, REFUSE_VERSION, Deadline, HeldBy, Phase, WidenedBy, running
+from rampgate.machine.state import (
+    BUDGET_OF,
+    NOT_RESUMABLE,
+    REFUSE_VERSION,
+    Deadline,
+    Due,
+    HeldBy,
+    Phase,
+    WidenedBy,
+    running,
+)
 from rampgate.rollout import Rollout
-from rampgate.wording import THEN, clock
+from rampgate.wording import clock, follows
 
 
 def waiting(rollout: Rollout, looks: Sequence[Look], now: float) -> Iterator[str]:
@@ -60,13 +70,18 @@ def _paused(rollout: Rollout, now: float) -> str:
 
 
 def _until(rollout: Rollout, name: Deadline, now: float) -> str:
-    due = running(rollout.state).get(name)
-    return f"; if not by {clock(due.at, now)}, {THEN[due.then]}" if due else ""
+    return _else(rollout, running(rollout.state).get(name), "if not by", now)
 
 
 def _lasting(rollout: Rollout, name: Deadline, now: float) -> str:
-    due = running(rollout.state).get(name)
-    return f"; if that lasts until {clock(due.at, now)}, {THEN[due.then]}" if due else ""
+    return _else(rollout, running(rollout.state).get(name), "if that lasts until", now)
+
+
+def _else(rollout: Rollout, due: Due | None, patience: str, now: float) -> str:
+    """What follows when patience ends."""
+    if due is None:
+        return ""
+    return f"; {patience} {clock(due.at, now)}, {follows(due.then, baseline=rollout.state.baseline)}"
 
 
 def _by_other_hands(rollout: Rollout, now: float) -> str:
@@ -105,6 +120,5 @@ def still_to_say(rollout: Rollout, now: float) -> Iterator[str]:
         left = ", ".join(f"{action.kind} {code(rollout.slot(action.arm).name)}" for action in state.actions)
         yield f"**Left to do:** {left}. Users are not affected; the next run finishes it first"
     elif state.lease is None and not state.phase.is_final:
-        due = state.deadlines.get(Deadline.LEASE)
-        then = f"; if none comes by {clock(due.at, now)}, {THEN[due.then]}" if due else ""
+        then = _else(rollout, state.deadlines.get(Deadline.LEASE), "if none comes by", now)
         yield f"**No gate is driving** it{then}"

@@ -110,6 +110,7 @@ class Dashboard:
             login, "now.html", ramps=ramps, left_over=self._read.left_over(login.caller, environment),
             recent=self._read.ended(login.caller, environment, limit=RECENT), environment=environment,
             environments=self._read.environments(login.caller), locks=self._read.locks(login.caller, environment),
+            waiting=self._read.waiting(login.caller, environment),
         )  # fmt: skip
 
     def _rollout(self, login: Login, rollout_id: str) -> AnyResponse:

@@ -8,14 +8,14 @@ from flagserver.auth import Caller
 from flagserver.cohorts import Placed
 from flagserver.errors import NotFoundError
 from flagserver.services import Services
-from flagserver.store import audit, flags, rollouts
+from flagserver.store import audit, flags, queue, rollouts
 from flagserver.store.flags import Lists
 from flagserver.store.rollouts import RolloutRecord, Wanted
 from flagserver.views.dashboard.ramp import Ramp, ramp
 from rampgate.locks import HeldLock
 from rampgate.machine.state import Phase
 from rampgate.plan import WHOLE
-from rampgate.rollout import Rollout
+from rampgate.rollout import Rollout, Waiting
 
 RECENT = 6
 """Ended rollouts on the first page."""
@@ -124,6 +124,11 @@ class Reading:
         return self._services.locks.find(
             within=caller.environment, environment=caller.environment or environment, flag=None
         )
+
+    def waiting(self, caller: Caller, environment: str | None) -> tuple[Waiting, ...]:
+        """Who waits for a flag, each flag's in the order in which they will come."""
+        with self._services.store.read() as tx:
+            return tuple(queue.shown(queue.waiting(tx, caller.environment or environment)))
 
     def lists(self, environment: str, key: str) -> Lists:
         """Who is on one arm of the flag by name, whatever the share."""

@@ -12,7 +12,7 @@ from rampgate.evidence import Look, VerdictReason, VerdictWord
 from rampgate.machine.state import BUDGET_OF, Deadline, HeldBy, Phase, WidenedBy, running
 from rampgate.plan import percent
 from rampgate.rollout import Rollout
-from rampgate.wording import THEN, one_line, ratio
+from rampgate.wording import follows, one_line, ratio
 
 
 class Tone(StrEnum):
@@ -169,7 +169,7 @@ def _until(
     due = running(rollout.state).get(name)
     if due is None:
         return Line(lead=lead, text=text)
-    then = "it is left to the next run" if left else THEN[due.then]
+    then = "it is left to the next run" if left else follows(due.then, baseline=rollout.state.baseline)
     return Line(lead=lead, text=text, until=due.at, then=then, unless=unless)
 
 
@@ -198,7 +198,7 @@ def notices(rollout: Rollout, now: float) -> Iterator[Line]:
         yield Line(lead="Left to do", text=f"{left}. Users are not affected; the next run finishes it first")
     elif state.lease is None and not state.phase.is_final:
         due = state.deadlines.get(Deadline.LEASE)
-        then = THEN[due.then] if due else ""
+        then = follows(due.then, baseline=state.baseline) if due else ""
         yield Line(lead="No gate is driving it", until=due.at if due else None, then=then)
 
 
@@ -221,4 +221,4 @@ def deadlines(rollout: Rollout) -> Iterator[Line]:
     """Every silence that has an end, the nearest first, and what then happens; a clock that a lock stops is no such."""
     for name, due in sorted(running(rollout.state).items(), key=lambda item: item[1].at):
         if name is not Deadline.LOCK:
-            yield Line(lead=_NAMES[name], until=due.at, then=THEN[due.then])
+            yield Line(lead=_NAMES[name], until=due.at, then=follows(due.then, baseline=rollout.state.baseline))

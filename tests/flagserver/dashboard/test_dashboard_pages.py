@@ -12,7 +12,7 @@ from rampgate.bucketing import first_share
 from rampgate.evidence import VerdictWord
 from rampgate.machine.events import HookFailed
 from rampgate.machine.state import ActionKind, HeldBy, Order, Phase
-from rampgate.plan import percent
+from rampgate.plan import Supersede, percent
 from rampgate.rollout import Slot
 from tests.flagserver.dashboard.visitor import Forms, Visitor, text_of
 from tests.flagserver.inside import PLAN, Inside, new_rollout
@@ -211,6 +211,30 @@ def test_locks_are_shown_with_who_holds_them_and_stop_promotions_alone(inside: I
     assert visitor.order(rollout.id, "promote").status_code == 409
     assert inside.look(rollout).share == 0
     assert visitor.order(rollout.id, "abort").status_code == 303
+
+
+def test_the_queue_is_shown_in_its_order_until_nobody_waits(inside: Inside, visitor: Visitor) -> None:
+    queueing = replace(PLAN, supersede=Supersede.QUEUE)
+    inside.create(new_rollout(plan=queueing))
+    assert "In the queue" not in text_of(visitor.get("/ui/"))
+    for version, number in (("v3", 41), ("v4", None)):
+        inside.refused(new_rollout(version, plan=queueing, by="grace <b>", pull_request=number))
+        inside.clock.go(1.0)
+    page = visitor.get("/ui/")
+    assert "In the queue shop v3 by grace <b>, #41, since 08:00 shop v4 by grace <b>, since 08:00" in text_of(page)
+    assert re.findall(r'<li value="(\d)">', page.text) == ["1", "2"]
+    other = inside.services.keyring.create(Wish(role=Role.OPERATOR, environment="staging", name="x"), by="test").text
+    stranger = Visitor(inside)
+    stranger.login(other)
+    assert "In the queue" not in text_of(stranger.get("/ui/?environment=production"))
+
+
+def test_a_first_deploy_is_promised_no_version_to_go_back_to(inside: Inside, visitor: Visitor) -> None:
+    rollout = inside.create(replace(new_rollout(), baseline=False))
+    inside.attach(rollout)
+    page = text_of(visitor.get(f"/ui/rollouts/{rollout.id}"))
+    assert "it is taken back, with no version before it" in page
+    assert "goes back to stable" not in page
 
 
 def test_the_audit_log_is_filtered_and_links_to_rollouts(inside: Inside, visitor: Visitor) -> None:

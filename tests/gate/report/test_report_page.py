@@ -185,6 +185,12 @@ def test_a_first_deploy_that_fails_sends_nobody_back_to_a_version_that_never_was
     assert "back on" not in told
 
 
+def test_a_first_deploy_is_promised_no_version_to_go_back_to() -> None:
+    told = rendered(Story(baseline=False))
+    assert "it is taken back, with no version before it" in told
+    assert "goes back to stable" not in told
+
+
 def test_the_result_is_ascii_json_below_64_kib() -> None:
     story = ramping()
     rollout = replace(story.rollout(), version="vé" * 100)
