@@ -13,6 +13,9 @@ from rampgate.machine.events import LONGEST_TEXT, CarriedOut, Deployed, Event, H
 from rampgate.machine.state import Action, ActionKind
 from rampgate.rollout import Rollout
 
+Run = Callable[[Work, Callable[[], bool]], Deployment]
+"""What does one piece of work, as a deployer's ``run`` does."""
+
 
 class Verify(Protocol):
     """Looks at a slot that nobody is sent to yet."""
@@ -29,13 +32,16 @@ def carry_out(
     action: Action,
     fence: int,
     keep_going: Callable[[], bool],
+    around: Callable[[Run], Run] = lambda run: run,
 ) -> Event | None:
     """Carry one action out under a lease's ``fence``, as long as ``keep_going`` says yes.
+
+    ``around`` adds what is to be done before it, or after it and before it counts as done.
 
     Returns the event to report, or ``None`` when it was stopped: then the rollout has moved on.
     """
     work = work_of(rollout, action, fence)
-    done = verify(work, keep_going) if action.kind is ActionKind.VERIFY else deployer.run(work, keep_going)
+    done = around(verify if action.kind is ActionKind.VERIFY else deployer.run)(work, keep_going)
     match done:
         case Stopped():
             return None

@@ -7,6 +7,7 @@ rollout and goes on, with the same evidence.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from gate import judge as judging
@@ -14,6 +15,7 @@ from gate.carry_out import Verify, carry_out
 from gate.deploy import DeployAction, Deployer, Done, NotUp, Work
 from gate.errors import FlagServerRefusedError, FlagServerUnreachableError
 from gate.foreign import cut, harmless
+from gate.hooks import AtWork
 from gate.judge import JudgeState, Situation
 from gate.judge.replay import begun, situation_of
 from gate.metrics import Question, Source
@@ -60,6 +62,7 @@ class World:
     holder: str
     replaces: Callable[[str], bool] = lambda _: False
     parting: Asked = never
+    hooks: AtWork = field(default_factory=AtWork)
 
 
 _TRIES = 3
@@ -95,6 +98,8 @@ class Driver:
                 self._turn()
             except FlagServerUnreachableError:
                 self._bear_silence()
+        if self.rollout.state.phase.is_final:
+            self.world.hooks.ended(self.rollout)
         return self.rollout
 
     def _turn(self) -> None:
@@ -169,7 +174,8 @@ class Driver:
     def _carry_out(self, action: Action) -> None:
         rollout, fence = self.rollout, self.fence or 0
         deployer, verify = self.world.deployer, self.world.verify
-        event = carry_out(deployer, verify, rollout, action, fence, self._keep_going(action, fence))
+        around = partial(self.world.hooks.around, rollout, action)
+        event = carry_out(deployer, verify, rollout, action, fence, self._keep_going(action, fence), around)
         if event is None:
             self._heard(self.world.server.rollout(rollout.id))
             return
@@ -245,6 +251,7 @@ class Driver:
             settled_at=state.entered_at + rollout.plan.poll,
         )
         judged, look = judging.judge(self._judge(), situation, reading)
+        look = self.world.hooks.weigh(rollout, look, self.looks, self._server_now())
         event = Judged(fence=self.fence or 0, revision=state.revision, attempt=state.attempt, look=look)
         self._settle(event, self._id("look"), judged)
 

@@ -9,8 +9,10 @@ from gate.deploy import DeployAction, Done, NotUp, Work
 from gate.drive import Clock, Driver, Report, World
 from gate.errors import FlagServerRefusedError, MisuseError, RampgateError, StableNotUpError
 from gate.flagserver_api import FlagServer
+from gate.news import News
 from gate.parting import Asked, never
 from gate.world import Hands
+from rampgate.evidence import Look
 from rampgate.machine.state import NOT_RESUMABLE, Deadline, Phase
 from rampgate.plan import FlagKind, RolloutPlan, Supersede
 from rampgate.rollout import NewRollout, Rollout, Slot
@@ -46,22 +48,39 @@ class Gate:
     waits: Callable[[int | None, str, str], None] = lambda *_: None
     parting: Asked = never
 
-    def world(self) -> World:
+    def world(self, report: Report) -> World:
         return World(
             server=self.server,
             source=self.hands.source,
             deployer=self.hands.deployer,
             verify=self.hands.verify,
-            report=self.report,
+            report=report,
             clock=self.clock,
             holder=self.holder,
             replaces=self.replaces,
             parting=self.parting,
+            hooks=self.hands.hooks,
         )
 
     def drive(self, rollout: Rollout) -> Rollout:
         """Drive a rollout from where it stands to its end, or until it is parted from."""
-        return Driver(world=self.world(), rollout=rollout).run()
+        news = News(self.server, self.holder, self.hands.listeners, self.say, begun=rollout.now)
+
+        def report(rollout: Rollout, looks: tuple[Look, ...]) -> None:
+            self.report(rollout, looks)
+            if self.hands.listeners:
+                news(rollout, looks)
+
+        try:
+            ended = Driver(world=self.world(report), rollout=rollout).run()
+        except BaseException:
+            # What is untold, whoever takes the rollout up tells.
+            news.close(0.0)
+            raise
+        finally:
+            self.hands.hooks.stop()
+        news.close()
+        return ended
 
 
 def release(gate: Gate, config: Config, wanted: Release, begun: Callable[[Rollout], None]) -> Rollout:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
 
@@ -15,16 +15,23 @@ from gate.config import (
     HttpCheck,
 )
 from gate.deploy import Deployer, Workplace
+from gate.hooks import AtWork
 from gate.metrics import Means, Source, TelemetryApi
+from gate.news import Listener
+
+_HURRIED = 2.0
+"""Seconds that a hook has for its end: unlike a deployment, a question can be broken off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hands:
-    """What works on slots, and what reads figures."""
+    """What works on slots, what reads figures, and who else is asked."""
 
     deployer: Deployer
     verify: Verify
     source: Source
+    hooks: AtWork = field(default_factory=AtWork)
+    listeners: tuple[Listener, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +59,8 @@ def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hand
     options = config.metrics[0]
     further = [(one.wanted, one.options) for one in config.further]
     every: tuple[deploy.Options | metrics.Options, ...] = (config.deploy, options, *(its for _, its in further))
-    names = tuple(dict.fromkeys(name for one in every for name in one.credentials()))
+    signing = (one.secret_env for one in config.hooks if one.secret_env is not None)
+    names = tuple(dict.fromkeys([*(name for one in every for name in one.credentials()), *signing]))
     secrets = (*around.secrets, *(value for name in names if (value := around.environ.get(name))))
     workplace = Workplace(
         folder=around.folder,
@@ -63,6 +71,7 @@ def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hand
         every=min(1.0, config.plan.poll),
     )
     means = Means(telemetry=telemetry, environ=around.environ, folder=around.folder)
+    hooks = AtWork(hooks=config.hooks, workplace=replace(workplace, grace=_HURRIED))
     deployer = deploy.build(config.deploy, workplace)
     return Hands(
         deployer=deployer,
@@ -70,6 +79,8 @@ def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hand
             deployer=deployer, workplace=workplace, checks=tuple(_check(one) for one in config.verify)
         ),
         source=metrics.build(options, means, further),
+        hooks=hooks,
+        listeners=(hooks.tell,) if hooks.wants_events else (),
     )
 
 

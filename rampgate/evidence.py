@@ -55,6 +55,13 @@ class VerdictReason(StrEnum):
     SOURCE_UNREADABLE = "source_unreadable"
     SOURCE_EMPTY = "source_empty"
     SLOT_DOWN = "slot_down"
+    NOT_CONFIRMED = "not_confirmed"
+    HOOK_FAILED = "hook_failed"
+    ROLLBACK_ASKED = "rollback_asked"
+
+
+SAID_BY_HOOKS = frozenset({VerdictReason.NOT_CONFIRMED, VerdictReason.HOOK_FAILED, VerdictReason.ROLLBACK_ASKED})
+"""Reasons that hooks give, over the judge's own: no reading replays to them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +174,8 @@ class Verdict:
     ``log_e`` is the evidence of harm in nats, ``threshold`` what it must reach to revert; ``excluded`` is the
     smallest ratio of error rates, canary to stable, that this step's data exclude at 1 - beta (``None``: none yet);
     ``no_harm`` is true while the data speak against harm (E < 1, the burst guard left aside), which a policy may
-    ask for; ``culprit`` names what regressed: ``errors``, ``traffic``, or a further metric by its name.
+    ask for; ``culprit`` names what regressed (``errors``, ``traffic``, or a further metric by its name), or the hook
+    that holds it.
     """
 
     __pydantic_config__ = STRICT

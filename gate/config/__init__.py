@@ -11,7 +11,9 @@ from gate.config.values import (
     Config,
     FurtherMetric,
     GitHubWishes,
+    HookConfig,
     HttpCheck,
+    Moment,
 )
 
 __all__ = [
@@ -20,7 +22,9 @@ __all__ = [
     "Config",
     "FurtherMetric",
     "GitHubWishes",
+    "HookConfig",
     "HttpCheck",
+    "Moment",
     "from_document",
     "load",
     "read",

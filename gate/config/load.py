@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from gate.config.deploys import deployer_of
 from gate.config.faults import Fault, dotted, faults
 from gate.config.further import further_of
+from gate.config.hooks import hooks_of
 from gate.config.models import File
 from gate.config.resolve import github_of, metrics_of, misfits, plan_of, verify_of
 from gate.config.text import LARGEST, parse
@@ -27,6 +28,7 @@ _TOGETHER = (
     frozenset({"steps", "holdBack", "strategy", "dark", "timeouts", "policies"}),
     frozenset({"metrics", "limits"}),
     frozenset({"verify", "timeouts"}),
+    frozenset({"hooks", "timeouts"}),
 )
 """Keys that are measured against each other: where one cannot be read, nothing is said about its neighbours."""
 
@@ -106,6 +108,7 @@ def _load(document: dict[str, Any], found: list[Problem], where: str, environmen
         further=further_of(file).metrics,
         verify=verify_of(file),
         github=github_of(file),
+        hooks=hooks_of(file.hooks),
         document=document,
     )
 

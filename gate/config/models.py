@@ -19,6 +19,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from gate.config.deploys import deploy_keys
+from gate.config.hooks import MOST_HOOKS, HookKeys
 from gate.config.keys import Keys
 from gate.config.sources import metric
 from gate.config.values import GitHubWishes, HttpCheck
@@ -306,6 +307,11 @@ class File(Keys):
     )
     dark: DarkKeys = Field(default=DarkKeys(), description="The time before the first user.")
     verify: list[Check] = Field(default=[], description="What the dark version must pass.", max_length=20)
+    hooks: list[HookKeys] = Field(
+        default=[],
+        description="Commands and addresses that are asked at moments of the rollout.",
+        max_length=MOST_HOOKS,
+    )
     hold_back: Share = Field(
         default=_PLAN.hold_back, description="The percentage left on stable while the last step bakes."
     )

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from gate.config.deploys import deployer_of
 from gate.config.further import further_of
+from gate.config.hooks import hook_problems, waits
 from gate.config.models import (
     CommandCheckKeys,
     ConfirmKeys,
@@ -75,7 +76,7 @@ def plan_of(file: File, environment: str) -> RolloutPlan:
         stale_after=stale_after,
         heartbeat=heartbeat,
         scale_down_delay=scale_down_delay,
-        deploy=file.timeouts.deploy,
+        deploy=file.timeouts.deploy + waits(file.hooks),
         verify=file.timeouts.verify,
         retire=file.timeouts.retire,
         step_timeout=step_timeout,
@@ -254,6 +255,7 @@ def misfits(file: File, plan: RolloutPlan) -> Iterator[Problem]:
             limit = seconds(plan.verify)
             allowed = f"more than 0s and at most timeouts.verify ({limit})"
             yield Problem(f"verify[{index}].within", seconds(check.within), allowed)
+    yield from hook_problems(file.hooks, plan)
 
 
 def _in_the_file(problem: Problem, places: Sequence[int]) -> Problem:

@@ -6,6 +6,7 @@ environment variable that holds it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from gate import deploy
@@ -40,6 +41,37 @@ class CommandCheck:
 CheckConfig = HttpCheck | CommandCheck
 
 
+class Moment(StrEnum):
+    """When a hook is asked or told: Flagger's names, and what they mean there."""
+
+    CONFIRM_ROLLOUT = "confirm-rollout"
+    PRE_ROLLOUT = "pre-rollout"
+    ROLLOUT = "rollout"
+    CONFIRM_TRAFFIC_INCREASE = "confirm-traffic-increase"
+    CONFIRM_PROMOTION = "confirm-promotion"
+    POST_ROLLOUT = "post-rollout"
+    ROLLBACK = "rollback"
+    EVENT = "event"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookConfig:
+    """A command or an address (one of the two) that is asked at a moment; each answer takes ``timeout`` at most.
+
+    ``wait``: for how long a confirm-rollout hook may keep the deployment waiting. ``failure_limit``: how many
+    failures of a rollout hook are allowed.
+    """
+
+    when: Moment
+    name: str
+    command: str | tuple[str, ...] | None = None
+    url: str | None = None
+    secret_env: str | None = None
+    timeout: float = 10.0
+    wait: float = 1800.0
+    failure_limit: int = 2
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FurtherMetric:
     """A metric beside the errors: what is wanted, of whom, and at which path of the file that stands."""
@@ -72,4 +104,5 @@ class Config:
     further: tuple[FurtherMetric, ...] = ()
     verify: tuple[CheckConfig, ...] = ()
     github: GitHubWishes = GitHubWishes()
+    hooks: tuple[HookConfig, ...] = ()
     document: Mapping[str, Any] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from typing import Any
 from gate.judge.further import sentence
 from gate.judge.state import JudgeState, Situation
 from gate.judge.verdict import begin, judge
-from rampgate.evidence import Look
+from rampgate.evidence import SAID_BY_HOOKS, Look
 from rampgate.plan import RolloutPlan
 
 
@@ -54,6 +54,10 @@ def replay(plan: RolloutPlan, looks: Iterable[Look]) -> tuple[int, Difference | 
     return number, None
 
 
+_HOOKS_CHANGE = frozenset({"word", "reason", "text", "no_harm", "culprit"})
+"""What a hook's answer replaces in a verdict. The figures beside it are still the judge's."""
+
+
 def difference(number: int, recorded: Look, replayed: Look) -> Difference | None:
     """The first thing in which two looks differ."""
     for name in ("stable", "canary"):
@@ -61,6 +65,8 @@ def difference(number: int, recorded: Look, replayed: Look) -> Difference | None
         if one != other:
             return Difference(number=number, at=recorded.at, what=name, recorded=one, replayed=other)
     for part in fields(recorded.verdict):
+        if recorded.verdict.reason in SAID_BY_HOOKS and part.name in _HOOKS_CHANGE:
+            continue
         one, other = getattr(recorded.verdict, part.name), getattr(replayed.verdict, part.name)
         if one != other:
             what = f"verdict.{part.name}"

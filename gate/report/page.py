@@ -13,7 +13,7 @@ from gate.report.history import history
 from gate.report.prose import bar, code, plain
 from gate.report.waiting import next_steps, still_to_say, waiting
 from rampgate import figures
-from rampgate.evidence import Look, Sample
+from rampgate.evidence import SAID_BY_HOOKS, Look, Sample
 from rampgate.machine.moves import step_share
 from rampgate.machine.state import Phase
 from rampgate.plan import WHOLE, RolloutPlan, percent
@@ -229,7 +229,7 @@ def _evidence(rollout: Rollout, looks: Sequence[Look]) -> Iterator[str]:
     if weighed is not None:
         shown = min(weighed, 1.0)
         yield f"**Evidence of harm:** `{bar(shown, 10)}` {100 * shown:.0f} % of what reverts it"
-    if look.verdict.culprit is not None:
+    if look.verdict.culprit is not None and look.verdict.reason not in SAID_BY_HOOKS:
         yield f"**Culprit:** {plain(look.verdict.culprit, 60)}"
     needed = rollout.plan.judge.exclude[0 if look.step <= 1 else 1]
     if look.step and rollout.state.phase in figures.ON_THE_RAMP:

@@ -41,3 +41,15 @@ def test_every_key_of_a_verification_reaches_the_probe_and_every_credential_is_k
     assert {one.name: getattr(probe, one.name) for one in fields(probe)} == asdict(check)
     assert set(made.verify.workplace.hidden) == {"MAIN", "SIDE"}
     assert {"one", "two"} <= set(made.verify.workplace.secrets)
+
+
+def test_hooks_work_in_the_folder_and_their_signing_secrets_are_kept_from_commands_and_logs() -> None:
+    hooks = "hooks: [{when: event, url: 'https://x', secretEnv: SIGN}, {when: rollout, command: ./x}]\n"
+    config = load(CONFIG + hooks, where="rampgate.yml")
+    environ = {"MAIN": "one", "SIDE": "two", "SIGN": "three"}
+    around = Surroundings(folder=Path(), environ=environ, secrets=(), say=lambda _: None)
+    made = hands(config, around, means().telemetry)
+    assert made.hooks.hooks == config.hooks
+    assert set(made.hooks.workplace.hidden) == {"MAIN", "SIDE", "SIGN"}
+    assert "three" in made.hooks.workplace.secrets
+    assert made.listeners == (made.hooks.tell,)

@@ -21,6 +21,7 @@ GOOD = [
     "verify: [{url: 'https://{{slot}}.x'}, {command: [a, b]}, {url: {blue: 'http://b'}}]",
     "policies: {no_traffic: {after: 1m, then: ask}}",
     "timeouts: {deploy: 1h30m}",
+    "hooks: [{when: rollout, command: ./x, failureLimit: 0}, {when: event, url: 'https://x', secretEnv: KEY}]",
     "holdBack: 0\nmargin: 1.5\nminPolls: 3",
     "limits: [{max: 2%, failureLimit: 3}, {success: result < 1, failure: 'result > 2 && requests > 9'}]\nstrict: true",
 ]
@@ -33,6 +34,8 @@ BAD = [
     "timeouts: {deploy: soon}",
     "policies: {no_traffic: {then: promote}}",
     "verify: [{urls: x}]",
+    "hooks: [{when: some-day, command: ./x}]",
+    "hooks: [{command: ./x}]",
     "margin: 0.5",
     "strategy: rolling",
 ]
