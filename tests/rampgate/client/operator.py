@@ -33,12 +33,12 @@ class Operator:
         assert reply.status_code == status, reply.text
         return reply.json() if reply.content else None
 
-    def ramp(self, flag: str, **changes: object) -> str:
-        """A rollout of v2 at its first step, with nearly all users on it."""
+    def ramp(self, flag: str, version: str = "v2", **changes: object) -> str:
+        """A rollout at its first step, with nearly all users on it."""
         new = {
-            "key": f"run-{flag}",
+            "key": f"run-{flag}-{version}",
             "plan": {**PLAN, "flag": flag, **changes},
-            "version": "v2",
+            "version": version,
             "stable": {"name": "blue", "version": "v1"},
             "baseline": True,
             "by": "ada",

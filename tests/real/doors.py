@@ -1,0 +1,188 @@
+"""The front doors of examples/edge as they stand there, with this machine's addresses written in."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+RECIPES = Path(__file__).parents[2] / "examples" / "edge"
+PATIENCE = 30.0
+
+
+class Door(StrEnum):
+    NGINX = "nginx"
+    CADDY = "caddy"
+    HAPROXY = "haproxy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where the parts are: ports of this machine, and a client key."""
+
+    blue: int
+    green: int
+    flagserver: int
+    key: str
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def version(door: Door) -> str:
+    """What the program says of itself, in one word."""
+    argument = {Door.NGINX: "-v", Door.CADDY: "version", Door.HAPROXY: "-v"}[door]
+    said = subprocess.run([_program(door), argument], capture_output=True, text=True, check=True)
+    words = (said.stdout + said.stderr).replace("nginx/", "").split()
+    return next(word.lstrip("v") for word in words if word.lstrip("v")[:1].isdigit())
+
+
+@contextmanager
+def opened(door: Door, folder: Path, places: Places, *, slack: bool = False) -> Iterator[str]:
+    """The door on a free port. ``slack``: its patience with the flag server is a busy machine's, 10 s."""
+    port = free_port()
+    (folder / "state").mkdir()
+    written = {
+        "10.0.0.1:8000": f"127.0.0.1:{places.blue}",
+        "10.0.0.2:8000": f"127.0.0.1:{places.green}",
+        "10.0.0.9:8080": f"127.0.0.1:{places.flagserver}",
+        **({} if door is Door.HAPROXY else {"/var/lib/rampgate": str(folder / "state")}),
+        **(SLACK[door] if slack else {}),
+    }
+    command = {Door.NGINX: _nginx, Door.CADDY: _caddy, Door.HAPROXY: _haproxy}[door](folder, port, places, written)
+    with (folder / "door.log").open("w") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, env={**os.environ, "RAMPGATE_KEY": places.key, "HOME": str(folder)}
+        )
+    try:
+        _await(port, process, folder / "door.log")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def retire(door: Door, folder: Path, slot: str) -> None:
+    """What the deploy hook of the README does before it stops a slot."""
+    stable = {"blue": "green", "green": "blue"}[slot]
+    if door is Door.HAPROXY:
+        (folder / "rampgate.map").write_text(f"shop {stable}\n")
+        with socket.socket(socket.AF_UNIX) as admin:
+            admin.connect(str(folder / "admin.sock"))
+            admin.sendall(f"set map {folder}/rampgate.map shop {stable}\n".encode())
+            admin.recv(1024)
+    elif stable == "green":
+        (folder / "state" / "shop.green").touch()
+    else:
+        (folder / "state" / "shop.green").unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """The app in one slot."""
+
+    process: "subprocess.Popen[bytes]"
+    port: int
+
+
+@contextmanager
+def pool(name: str, folder: Path, port: int = 0) -> Iterator[App]:
+    """The app in the slot of that name, on a free port unless told."""
+    with (folder / f"{name}.log").open("a") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.real.pool", name, str(port)],
+            cwd=RECIPES.parents[1],
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+    try:
+        assert process.stdout is not None
+        yield App(process=process, port=int(process.stdout.readline()))
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+SLACK: Mapping[Door, Mapping[str, str]] = {
+    Door.NGINX: {"_connect_timeout 50ms": "_connect_timeout 5s", "_read_timeout 100ms": "_read_timeout 10s"},
+    Door.CADDY: {"dial_timeout 50ms": "dial_timeout 5s", "_header_timeout 100ms": "_header_timeout 10s"},
+    Door.HAPROXY: {"timeout connect 50ms": "timeout connect 5s", "timeout server 90ms": "timeout server 10s"},
+}
+
+
+def _read(path: Path, written: Mapping[str, str]) -> str:
+    text = path.read_text()
+    for old, new in written.items():
+        assert old in text or path.suffix == ".lua", f"{old} is not in {path}"
+        text = text.replace(old, new)
+    return text
+
+
+def _nginx(folder: Path, port: int, places: Places, written: Mapping[str, str]) -> list[str]:
+    paths = "".join(f"{one}_temp_path {folder}/{one};" for one in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    mine = {"listen 80": f"listen 127.0.0.1:{port}", "rg_client_…": places.key}
+    block = _read(RECIPES / "nginx" / "rampgate.conf", {**written, **mine})
+    # workers that are nobody could not look into a test's folder
+    user = "user root;" if os.geteuid() == 0 else ""
+    (folder / "nginx.conf").write_text(
+        f"{user} pid {folder}/pid; error_log {folder}/error.log; daemon off; worker_processes 2;\n"
+        "events { worker_connections 4096; }\n"
+        f"http {{ access_log off; keepalive_requests 1000000; {paths}\n{block}\n}}\n"
+    )
+    return [_program(Door.NGINX), "-p", str(folder), "-c", str(folder / "nginx.conf")]
+
+
+def _caddy(folder: Path, port: int, _: Places, written: Mapping[str, str]) -> list[str]:
+    mine = {"http://example.com": f"http://127.0.0.1:{port}"}
+    (folder / "Caddyfile").write_text(
+        "{\n\tadmin off\n}\n" + _read(RECIPES / "caddy" / "Caddyfile", {**written, **mine})
+    )
+    return [_program(Door.CADDY), "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
+
+
+def _haproxy(folder: Path, port: int, places: Places, written: Mapping[str, str]) -> list[str]:
+    mine = {
+        "bind :80": f"bind 127.0.0.1:{port}",
+        "127.0.0.1:8009": f"127.0.0.1:{free_port()}",
+        "127.0.0.1:8404": f"unix@{folder}/metrics.sock",
+        "/etc/haproxy": str(folder),
+        "/run/haproxy": str(folder),
+        "rg_client_…": places.key,
+    }
+    for name in ("haproxy.cfg", "rampgate.lua"):
+        (folder / name).write_text(_read(RECIPES / "haproxy" / name, {**written, **mine}))
+    (folder / "rampgate.map").write_text("shop blue\n")
+    return [_program(Door.HAPROXY), "-db", "-f", str(folder / "haproxy.cfg")]
+
+
+def _program(door: Door) -> str:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"], "/usr/sbin"])
+    found = shutil.which(door.value, path=path)
+    assert found, f"{door} is not installed: see scripts/real-programs"
+    return found
+
+
+def _await(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    ends = time.monotonic() + PATIENCE
+    while time.monotonic() < ends and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            threading.Event().wait(0.05)
+    raise AssertionError(log.read_text())
