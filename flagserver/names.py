@@ -8,7 +8,9 @@ from rampgate.problem import Problem
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 NAME_ALLOWED = "1 to 100 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
 
-TAKEN = frozenset({"audit", "keys", "locks", "queue", "rollouts", "session", "sessions", "telemetry", "trust"})
+TAKEN = frozenset(
+    {"audit", "followers", "keys", "locks", "queue", "rollouts", "session", "sessions", "telemetry", "trust"}
+)
 """What follows `/v1/` in paths of no environment: one of that name could not be reached beside them."""
 
 

@@ -260,8 +260,15 @@ def _config(value: str, found: list[Problem]) -> Path:
     return path
 
 
-def server_url(name: str, value: str, found: list[Problem]) -> str | None:
-    """The address of a flag server, to which a key may be sent; ``None`` where there is none, or a problem with it."""
+def server_url(name: str, value: str, found: list[Problem], *, plain_at: str = "") -> str | None:
+    """The address of a flag server, to which a key may be sent; ``None`` where there is none, or a problem with it.
+
+    Args:
+        name: what is wrong, where it is.
+        value: the address.
+        found: takes the problems.
+        plain_at: the one host:port, beside this machine's own, that may be asked over http.
+    """
     if not value:
         return None
     allowed = "an address such as https://flags.example.com, without user, query or fragment; http only on this machine"
@@ -271,7 +278,8 @@ def server_url(name: str, value: str, found: list[Problem]) -> str | None:
     except ValueError:
         found.append(Problem(name, "what was given", allowed))
         return None
-    plain = parts.scheme == "http" and host is not None and _is_loopback(host)
+    near = host is not None and (_is_loopback(host) or parts.netloc == plain_at)
+    plain = parts.scheme == "http" and near
     tidy = not (parts.username or parts.password or parts.query or parts.fragment) and value.isprintable()
     if not host or not tidy or " " in value or not (parts.scheme == "https" or plain):
         # Addresses with a password in them must not reach the log.

@@ -1,6 +1,7 @@
 """What every command at a terminal shares: errors become words and an exit code, and the flag server is found."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -29,6 +30,8 @@ class _NoTelemetry:
     def minutes(self, environment: str, flag: str, *, since: float, until: float | None = None) -> tuple[Minute, ...]:
         raise RampgateError(f"RAMPGATE_URL names no flag server that counts {flag} in {environment} ({since}-{until})")
 
+
+_HOST = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}")
 
 _NEEDED = {"RAMPGATE_URL": "the flag server's address", "RAMPGATE_KEY": "an operator key for it"}
 
@@ -60,11 +63,21 @@ def flag_server() -> FlagServer:
     """
     given = {name: os.environ.get(name, "").strip() for name in _NEEDED}
     problems = [Problem(name, "nothing", text) for name, text in _NEEDED.items() if not given[name]]
-    url = server_url("RAMPGATE_URL", given["RAMPGATE_URL"], problems)
+    url = server_url("RAMPGATE_URL", given["RAMPGATE_URL"], problems, plain_at=_plain_at(problems))
     key = one_line("RAMPGATE_KEY", given["RAMPGATE_KEY"], problems)
     if url is None or problems:
         raise InputError(tuple(problems))
     return FlagServer(url, key)
+
+
+def _plain_at(problems: list[Problem]) -> str:
+    """The host:port that `RAMPGATE_PLAIN_HTTP` names: a server beside this program, in a network of their own."""
+    named = os.environ.get("RAMPGATE_PLAIN_HTTP", "").strip()
+    if not named or _HOST.fullmatch(named):
+        return named
+    allowed = "one host and port as RAMPGATE_URL has them, such as flagserver:8080"
+    problems.append(Problem("RAMPGATE_PLAIN_HTTP", repr(named[:80]), allowed))
+    return ""
 
 
 def folder_of(file: Path) -> Path:

@@ -34,7 +34,7 @@ def test_no_environment_is_made_under_a_word_of_the_apis_own(inside: Inside, way
     assert reply.status_code == 422, reply.text
     problems = reply.get_json()["problems"]
     assert [(one["path"], one["value"]) for one in problems] == [("environment", "'locks'")]
-    assert "no path of the API's own: not audit, keys" in problems[0]["allowed"]
+    assert "no path of the API's own: not audit, followers" in problems[0]["allowed"]
 
 
 def test_no_rollout_begins_in_such_an_environment(inside: Inside) -> None:

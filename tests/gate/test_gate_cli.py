@@ -6,6 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from gate.cli import main
+from gate.errors import InputError
+from gate.terminal import flag_server
+
+NOTHING = dict.fromkeys(("RAMPGATE_URL", "RAMPGATE_KEY", "RAMPGATE_PLAIN_HTTP"))
 
 SOUND = "flag: shop\nenvironment: production\ndeploy: {none: true}\nmetrics: [{errors: flagserver}]\n"
 
@@ -48,12 +52,30 @@ def test_the_schema_is_printed() -> None:
             {"RAMPGATE_URL": "https://u:secret@h", "RAMPGATE_KEY": "se cret"},
             ["RAMPGATE_URL: https://h", "RAMPGATE_KEY:"],
         ),
+        (
+            {"RAMPGATE_URL": "http://flagserver:8080", "RAMPGATE_KEY": "k", "RAMPGATE_PLAIN_HTTP": "flagserver:80"},
+            ["RAMPGATE_URL: http://flagserver"],
+        ),
+        (
+            {"RAMPGATE_URL": "http://flagserver:8080", "RAMPGATE_KEY": "k", "RAMPGATE_PLAIN_HTTP": "true"},
+            ["RAMPGATE_URL: http://flagserver", "RAMPGATE_PLAIN_HTTP: 'true'"],
+        ),
     ],
 )
 def test_a_key_is_only_sent_where_nobody_can_read_it_on_the_way(environ: dict[str, str], told: list[str]) -> None:
-    ran = CliRunner().invoke(main, ["status"], env={"RAMPGATE_URL": None, "RAMPGATE_KEY": None, **environ})
+    ran = CliRunner().invoke(main, ["status"], env={**NOTHING, **environ})
     assert (ran.exit_code, ran.stdout) == (2, "")
     for line in told:
         assert line in ran.stderr
     assert "secret" not in ran.stderr.replace("{{ secrets", "")
     assert "se cret" not in ran.stderr
+
+
+def test_the_one_host_that_may_be_asked_without_tls_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAMPGATE_URL", "http://flagserver:8080")
+    monkeypatch.setenv("RAMPGATE_KEY", "rg_k")
+    monkeypatch.setenv("RAMPGATE_PLAIN_HTTP", "flagserver:8080")
+    flag_server()
+    monkeypatch.setenv("RAMPGATE_URL", "http://flagserver:8080@elsewhere")
+    with pytest.raises(InputError, match="RAMPGATE_URL: http://elsewhere"):
+        flag_server()
