@@ -79,6 +79,12 @@ Event = Mapping[str, Any]
 
 _RELEASES = frozenset({"push", "workflow_dispatch", "release"})
 _PULL_REQUESTS = frozenset({"pull_request", "pull_request_target"})
+_VALIDATED = _PULL_REQUESTS | {"merge_group"}
+_RELEASE_NOTHING = {
+    "schedule": "It runs the default branch's workflow at whatever commit that branch has.",
+    "issue_comment": "It runs the default branch's workflow at whatever commit that branch has.",
+    "merge_group": "Its commit is a candidate that may never be merged.",
+}
 _NO_COMMIT = "0" * 40
 
 
@@ -125,16 +131,16 @@ def choose(runner: Runner, inputs: Inputs, event: Event) -> Activity:
 def _mode_of(event_name: str) -> Mode:
     if event_name in _RELEASES:
         return Mode.RUN
-    if event_name in _PULL_REQUESTS:
+    if event_name in _VALIDATED:
         return Mode.VALIDATE
     return {"issue_comment": Mode.COMMENT, "schedule": Mode.SWEEP}.get(event_name, Mode.AUTO)
 
 
 def _run(runner: Runner, inputs: Inputs, event: Event) -> RunRollout | Notice:
-    if runner.event_name in ("schedule", "issue_comment"):
+    if (why := _RELEASE_NOTHING.get(runner.event_name)) is not None:
         raise EventError(
             f"The event {runner.event_name} releases nothing.",
-            why="It runs the default branch's workflow at whatever commit that branch has.",
+            why=why,
             do="Release on push, release or workflow_dispatch.",
         )
     if runner.event_name == "push" and event.get("deleted") is True:

@@ -70,6 +70,7 @@ def test_what_changes_the_code_releases_its_commit(event_name: str) -> None:
 def test_other_events_choose_what_they_are_for() -> None:
     assert on("schedule") == Sweep()
     assert on("pull_request", PULL) == Validate(pull_request=42)
+    assert on("merge_group") == Validate()
     assert on("push", mode=Mode.SWEEP) == Sweep()
     assert on("push", mode=Mode.VALIDATE) == Validate()
 
@@ -104,8 +105,8 @@ def test_a_deleted_branch_releases_nothing() -> None:
     assert found.reason is NoticeReason.BRANCH_DELETED
 
 
-@pytest.mark.parametrize("event_name", ["schedule", "issue_comment"])
-def test_a_clock_and_a_comment_never_release(event_name: str) -> None:
+@pytest.mark.parametrize("event_name", ["schedule", "issue_comment", "merge_group"])
+def test_a_clock_a_comment_and_a_candidate_never_release(event_name: str) -> None:
     with pytest.raises(EventError, match="releases nothing"):
         on(event_name, mode=Mode.RUN)
 

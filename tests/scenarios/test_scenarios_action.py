@@ -117,6 +117,18 @@ def test_a_fork_is_told_why_nothing_happens(shop: Shop) -> None:
     assert len(shop.room.lines()) == 1
 
 
+def test_a_pull_request_is_told_what_a_release_of_it_would_see_and_nothing_is_released(shop: Shop) -> None:
+    head = {"sha": f"{shop.number:039x}f", "repo": {"id": 1}}
+    event = {"action": "opened", "pull_request": {"number": shop.number, "head": head}}
+
+    run = shop.run("pull_request", event)
+
+    assert run.code() == 0, run.log
+    assert "dark → 10 % → 50 % → 100 %" in "".join(shop.bodies()), run.log
+    assert not shop.api.find(flag=shop.flag)
+    check_secrets(shop, run)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_a_cancelled_job_takes_the_users_back_and_its_post_run_undoes(shop: Shop, number: signal.Signals) -> None:
     run = shop.push()
