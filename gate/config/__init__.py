@@ -14,6 +14,7 @@ from gate.config.values import (
     HookConfig,
     HttpCheck,
     Moment,
+    RevertWishes,
 )
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "HookConfig",
     "HttpCheck",
     "Moment",
+    "RevertWishes",
     "from_document",
     "load",
     "read",

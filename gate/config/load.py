@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from gate.config.deploys import deployer_of
 from gate.config.faults import Fault, dotted, faults
 from gate.config.further import further_of
+from gate.config.github import wishes_of
 from gate.config.hooks import hooks_of
 from gate.config.models import File
-from gate.config.resolve import github_of, metrics_of, misfits, plan_of, verify_of
+from gate.config.resolve import metrics_of, misfits, plan_of, verify_of
 from gate.config.text import LARGEST, parse
 from gate.config.values import Config
 from gate.errors import ConfigError, MisuseError
@@ -107,8 +108,8 @@ def _load(document: dict[str, Any], found: list[Problem], where: str, environmen
         metrics=metrics_of(file),
         further=further_of(file).metrics,
         verify=verify_of(file),
-        github=github_of(file),
         hooks=hooks_of(file.hooks),
+        github=wishes_of(file.github, file.on_revert),
         document=document,
     )
 

@@ -19,17 +19,17 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from gate.config.deploys import deploy_keys
+from gate.config.github import GitHubKeys, RevertKeys
 from gate.config.hooks import MOST_HOOKS, HookKeys
 from gate.config.keys import Keys
 from gate.config.sources import metric
-from gate.config.values import GitHubWishes, HttpCheck
+from gate.config.values import HttpCheck
 from gate.config.words import (
     Command,
     Duration,
     Line,
     Most,
     Name,
-    Page,
     Probe,
     Share,
     number,
@@ -270,19 +270,6 @@ Check = Annotated[
 ]
 
 
-class GitHubKeys(Keys):
-    """What GitHub is told beside the comment."""
-
-    deployments: bool = Field(default=GitHubWishes().deployments, description="A deployment with its statuses.")
-    status: bool = Field(
-        default=GitHubWishes().status, description="The commit status `rampgate/` and the environment's name."
-    )
-    environment_url: Page | None = Field(
-        default=GitHubWishes().environment_url,
-        description="Where users meet it, shown beside the deployment; {{slot}} and {{version}} may stand in it.",
-    )
-
-
 STRATEGIES = (Strategy.CANARY, Strategy.BLUE_GREEN)
 """Rolling deployments need targets, which no deployer has."""
 
@@ -361,4 +348,5 @@ class File(Keys):
     )
     timeouts: TimeoutKeys = Field(default=TimeoutKeys(), description="How long each thing may take.")
     policies: PolicyKeys = Field(default=PolicyKeys(), description="What follows when a verdict stands for too long.")
+    on_revert: RevertKeys = Field(default=RevertKeys(), description="What is opened when a version is taken back.")
     github: GitHubKeys = Field(default=GitHubKeys(), description="What GitHub is told beside the comment.")

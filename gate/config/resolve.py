@@ -27,7 +27,6 @@ from gate.config.sources import options_of
 from gate.config.values import (
     CheckConfig,
     CommandCheck,
-    GitHubWishes,
     HttpCheck,
 )
 from gate.config.words import duration, share
@@ -217,11 +216,6 @@ def _check(keys: HttpCheckKeys | CommandCheckKeys) -> CheckConfig:
         answers=dict(keys.answers),
         patience=keys.patience,
     )
-
-
-def github_of(file: File) -> GitHubWishes:
-    keys = file.github
-    return GitHubWishes(deployments=keys.deployments, status=keys.status, environment_url=keys.environment_url)
 
 
 def misfits(file: File, plan: RolloutPlan) -> Iterator[Problem]:

@@ -82,12 +82,22 @@ class FurtherMetric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RevertWishes:
+    """What is opened when a version is taken back; ``labels`` are the issue's."""
+
+    issue: bool = False
+    pull_request: bool = False
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GitHubWishes:
     """What GitHub is told beside the comment. ``environment_url`` may hold ``{{slot}}`` and ``{{version}}``."""
 
     deployments: bool = True
     status: bool = True
     environment_url: str | None = None
+    on_revert: RevertWishes = RevertWishes()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,20 @@ class Pull(_Answer):
     merge_commit_sha: str | None
 
 
+class Opened(_Answer):
+    """An issue or a pull request, as the list of issues has both."""
+
+    number: int
+    body: str | None = None
+    user: Account | None = None
+
+
+class Node(_Answer):
+    """The name of a thing in the GraphQL API."""
+
+    node_id: str
+
+
 class Rights(_Answer):
     """GitHub's booleans. All five are needed: a missing one is no answer."""
 
@@ -105,3 +119,27 @@ class File(_Answer):
     type: str
     encoding: str
     content: str
+
+
+class _Reverting(_Answer):
+    revertPullRequest: Opened | None  # noqa: N815 - GitHub's name
+
+
+class _Reverted(_Answer):
+    revertPullRequest: _Reverting | None  # noqa: N815 - GitHub's name
+
+
+class _Fault(_Answer):
+    message: str = ""
+
+
+class GraphQL(_Answer):
+    """An answer of the GraphQL API to `revertPullRequest`, which tells of faults with status 200."""
+
+    data: _Reverted | None = None
+    errors: tuple[_Fault, ...] = ()
+
+    @property
+    def opened(self) -> Opened | None:
+        outer = self.data.revertPullRequest if self.data else None
+        return outer.revertPullRequest if outer else None

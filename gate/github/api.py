@@ -9,10 +9,12 @@ from gate.errors import GitHubError
 from gate.foreign import cut
 from gate.github import answers, marker
 from gate.github.calls import CallError, Calls, Manners, Trouble, connect, path
+from gate.github.follow_ups import opened
 from gate.github.port import (
     CommitState,
     DeploymentPayload,
     DeploymentState,
+    FollowUp,
     GitHub,
     Permission,
     PermissionUnknown,
@@ -225,6 +227,10 @@ class GitHubApi(GitHub):
 
         with self._calls.reporting():
             self._calls.post(answers.CommitStatus, self._at("statuses", sha), body, found=found)
+
+    def follow_up(self, wanted: FollowUp) -> int:
+        with self._calls.reporting():
+            return opened(self._calls, self._repository, self._me(), wanted)
 
     def file(self, path: str) -> str | None:
         parts = [part for part in path.split("/") if part not in ("", ".")]

@@ -172,6 +172,11 @@ class Calls:
             next_url, first = next((link["url"] for link in links if link.get("rel") == "next"), None), {}
         raise CallError(f"GET {where}: the pages do not end.", Trouble.UNREADABLE)
 
+    @property
+    def graphql(self) -> str:
+        """Where the GraphQL API of the same GitHub is."""
+        return self._requester.graphql_url
+
     def patch(self, kind: type[T], where: str, body: Mapping[str, Any]) -> T:
         """Edit: saying the same twice changes nothing, so it may be repeated."""
         return read(kind, self._again("PATCH", where, body=body).data)

@@ -8,6 +8,7 @@ from gate.github.port import (
     CommitState,
     DeploymentPayload,
     DeploymentState,
+    FollowUp,
     GitHub,
     PermissionUnknown,
     PullRequest,
@@ -71,6 +72,9 @@ class NoGitHub(GitHub):
         target_url: str | None = None,
     ) -> None:
         self._nothing()
+
+    def follow_up(self, wanted: FollowUp) -> int:
+        raise GitHubError("There is no GitHub here to open anything on.")
 
     def file(self, path: str) -> str | None:
         return None

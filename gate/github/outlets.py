@@ -5,24 +5,29 @@ Each stands for itself: one that fails keeps no other from being told. What is s
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from gate.config import GitHubWishes
 from gate.errors import GitHubError
-from gate.github.port import DeploymentPayload, DeploymentState, GitHub
+from gate.github.port import DeploymentPayload, DeploymentState, FollowUp, FollowUpKind, GitHub
 from gate.github.standing import Standing, standing
+from gate.report import follow_up
 from gate.report.page import Links, comment
 from gate.report.short import short
 from gate.runner_files import Level, annotation
 from rampgate.evidence import Look
-from rampgate.machine.state import Phase
+from rampgate.machine.state import REFUSE_VERSION, Phase, Reason
 from rampgate.rollout import Entry, Rollout
 
 STATUS_EVERY = 600.0
 """Seconds between two statuses that say the same of newer figures. GitHub keeps 1 000 of a commit, and no more."""
 
 
+_BLAMED = REFUSE_VERSION | {Reason.VERIFY_FAILED}
+"""Ends that speak against the version itself."""
+
+_NAMES = {FollowUpKind.ISSUE: "issue", FollowUpKind.REVERT: "revert pull request"}
 _PLACEHOLDER = re.compile(r"\{\{\s*(slot|version)\s*\}\}")
 
 
@@ -65,6 +70,7 @@ class Outlets:
     deployments: dict[str, int] = field(default_factory=dict)
     said: dict[tuple[str, str], _Said] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
+    opened: dict[tuple[str, FollowUpKind], int | str] = field(default_factory=dict)
 
     def tell(self, github: GitHub, news: News) -> bool:
         """Tell all places. ``False``: one of them is worth another try later."""
@@ -74,8 +80,52 @@ class Outlets:
             ("deployment", rollout.sha is not None and self.wishes.deployments, self._deployment),
             ("commit status", rollout.sha is not None and self.wishes.status, self._status),
         ]
-        done = [self._tried(name, place, github, news) for name, wanted, place in places if wanted]
+        done = [self._follow_up(github, news, kind) for kind in self._wanted(rollout)]
+        done += [self._tried(name, place, github, news) for name, wanted, place in places if wanted]
         return all(done)
+
+    def _wanted(self, rollout: Rollout) -> list[FollowUpKind]:
+        """What is still to open for it."""
+        if not (rollout.state.phase in (Phase.REVERTED, Phase.FAILED) and rollout.state.reason in _BLAMED):
+            return []
+        asked = {
+            FollowUpKind.ISSUE: self.wishes.on_revert.issue,
+            FollowUpKind.REVERT: self.wishes.on_revert.pull_request,
+        }
+        return [kind for kind, wanted in asked.items() if wanted and (rollout.id, kind) not in self.opened]
+
+    def _follow_up(self, github: GitHub, news: News, kind: FollowUpKind) -> bool:
+        """Open it. Unlike a report it is not tried again where GitHub says no: the comment says why."""
+        rollout = news.rollout
+        words = (follow_up.issue if kind is FollowUpKind.ISSUE else follow_up.revert)(
+            rollout, news.looks, news.entries, news.links
+        )
+        try:
+            number = github.follow_up(
+                FollowUp(
+                    kind=kind,
+                    rollout=rollout.id,
+                    since=rollout.created_at,
+                    title=words.title,
+                    body=words.body,
+                    pull_request=rollout.pull_request,
+                    labels=self.wishes.on_revert.labels,
+                    assignee=_author(github, rollout.pull_request) if kind is FollowUpKind.ISSUE else None,
+                )
+            )
+        except GitHubError as error:
+            if error.lasting:
+                self.opened[(rollout.id, kind)] = f"{_NAMES[kind]}: {error.what}"
+            return error.lasting
+        self.opened[(rollout.id, kind)] = number
+        return True
+
+    def _links(self, news: News) -> Links:
+        mine = {kind: found for (rollout, kind), found in self.opened.items() if rollout == news.rollout.id}
+        opened = tuple(f"{_NAMES[kind]} #{found}" for kind, found in mine.items() if isinstance(found, int))
+        return replace(
+            news.links, opened=opened, not_opened=tuple(found for found in mine.values() if isinstance(found, str))
+        )
 
     def _tried(self, name: str, place: Callable[[GitHub, News], None], github: GitHub, news: News) -> bool:
         try:
@@ -94,7 +144,7 @@ class Outlets:
     def _comment(self, github: GitHub, news: News) -> None:
         rollout = news.rollout
         if rollout.pull_request is not None:
-            body = comment(rollout, news.looks, news.entries, rollout.now, news.links)
+            body = comment(rollout, news.looks, news.entries, rollout.now, self._links(news))
             github.tell(rollout.pull_request, rollout.plan.environment, body)
 
     def _deployment(self, github: GitHub, news: News) -> None:
@@ -133,3 +183,11 @@ class Outlets:
 
 def _text(news: News) -> str:
     return short(news.rollout, news.looks, news.entries, news.rollout.now)
+
+
+def _author(github: GitHub, pull_request: int | None) -> str | None:
+    """Who is to look at it; a bot cannot."""
+    if pull_request is None:
+        return None
+    author = github.pull_request(pull_request).author
+    return author if author is not None and not author.endswith("[bot]") else None

@@ -97,6 +97,31 @@ class DeploymentPayload:
     run_url: str | None = None
 
 
+class FollowUpKind(StrEnum):
+    """What may be opened after a revert."""
+
+    ISSUE = "issue"
+    REVERT = "revert"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowUp:
+    """Something to open once for a rollout that was taken back.
+
+    ``since``: when the rollout was asked for, in seconds since the epoch. ``pull_request`` is the one that brought the
+    version, and for ``REVERT`` what is reverted. ``labels`` and ``assignee`` are for issues.
+    """
+
+    kind: FollowUpKind
+    rollout: str
+    since: float
+    title: str
+    body: str
+    pull_request: int | None = None
+    labels: tuple[str, ...] = ()
+    assignee: str | None = None
+
+
 class GitHub(Protocol):
     """One repository on GitHub, as the gate needs it."""
 
@@ -146,6 +171,9 @@ class GitHub(Protocol):
         self, sha: str, environment: str, state: CommitState, description: str, target_url: str | None = None
     ) -> None:
         """Set the commit status `rampgate/<environment>`; ``description`` is cut at 140 characters."""
+
+    def follow_up(self, wanted: FollowUp) -> int:
+        """The number of the issue or pull request, opened where there is none yet; never two, whatever fails."""
 
     def file(self, path: str) -> str | None:
         """A text file as the default branch has it, which no pull request can change; ``None``: there is none."""

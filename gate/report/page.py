@@ -32,7 +32,8 @@ class Links:
     """Where a page leads: the job's run, the rollout's page on the dashboard, and the rollout that took its place.
 
     ``successor_pull`` is the number of that one's pull request. ``outlook`` is what the plan was expected to see, in
-    sentences; it stands there until the first step is left.
+    sentences; it stands there until the first step is left. ``opened`` is what a revert has opened, ``not_opened`` what
+    it could not, and why.
     """
 
     run: str | None = None
@@ -40,6 +41,8 @@ class Links:
     successor: str | None = None
     successor_pull: int | None = None
     outlook: tuple[str, ...] = ()
+    opened: tuple[str, ...] = ()
+    not_opened: tuple[str, ...] = ()
 
 
 def comment(
@@ -71,22 +74,27 @@ def _marker(rollout: Rollout) -> str:
     return f"<!-- rampgate:{environment} rollout={quote(rollout.id)} revision={rollout.state.revision} -->"
 
 
-def _page(
-    rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now: float, links: Links, most: int
-) -> str:
-    head = "\n\n".join(
+def evidence(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now: float, links: Links) -> str:
+    """The page without its history. Arguments as for ``comment``."""
+    return "\n\n".join(
         part
         for part in (
             f"### {headline(rollout, now)}",
             _subtitle(rollout, links),
             _ramp(rollout, entries, now),
             _table(rollout, looks),
-            "\n".join(f"- {line}" for line in (*_facts(rollout, looks, now), *_outlook(rollout, links))),
+            "\n".join(f"- {line}" for line in _lines(rollout, looks, now, links)),
             _foot(rollout),
             chart(rollout, looks, now),
         )
         if part
     )
+
+
+def _page(
+    rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now: float, links: Links, most: int
+) -> str:
+    head = evidence(rollout, looks, entries, now, links)
     room = most - len(head) - 200
     return "\n\n".join(part for part in (head, history(entries, now, room)) if part)
 
@@ -202,6 +210,12 @@ def _row(arm: str, version: str | None, sample: Sample, *, users: bool) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _lines(rollout: Rollout, looks: Sequence[Look], now: float, links: Links) -> Iterator[str]:
+    yield from _facts(rollout, looks, now)
+    yield from _opened(links)
+    yield from _outlook(rollout, links)
+
+
 def _facts(rollout: Rollout, looks: Sequence[Look], now: float) -> Iterator[str]:
     """Evidence, why it waits and until when, and what else must be known."""
     if rollout.state.phase.is_final or rollout.state.phase is Phase.REVERTING:
@@ -212,6 +226,13 @@ def _facts(rollout: Rollout, looks: Sequence[Look], now: float) -> Iterator[str]
         yield line
     for line in still_to_say(rollout, now):
         yield line
+
+
+def _opened(links: Links) -> Iterator[str]:
+    if links.opened:
+        yield f"**Opened:** {', '.join(links.opened)}"
+    for text in links.not_opened:
+        yield f"**Not opened:** {plain(text)}"
 
 
 def _outlook(rollout: Rollout, links: Links) -> Iterator[str]:

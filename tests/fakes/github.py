@@ -104,6 +104,8 @@ class FakeGitHub(GitHubMemory):
         """Answer one request, and remember it; ``None``: hang up."""
         parts = urlsplit(target)
         path = parts.path.removeprefix(self._prefix) if parts.path.startswith(self._prefix) else "/nowhere"
+        # On GitHub Enterprise the GraphQL API stands beside the REST API, not below it.
+        path = "/graphql" if parts.path == f"{self._prefix.removesuffix('/v3')}/graphql" else path
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         body = json.loads(raw) if raw else None
         fault = self._fault(method, path)

@@ -30,6 +30,8 @@ class Contract:
     def departures(self, exchange: Exchange) -> Iterator[str]:
         """Everything in one exchange that GitHub's description does not admit. Faulty answers are not looked at."""
         name = f"{exchange.method} {exchange.path}"
+        if exchange.path == "/graphql":
+            return  # The description is of the REST API alone.
         call = self._call(exchange)
         if call is None:
             yield f"{name}: no such call"

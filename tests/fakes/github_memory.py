@@ -39,6 +39,9 @@ class GitHubMemory(WorkflowRuns):
         self.deployment_statuses: dict[int, list[Json]] = {}
         self.statuses: dict[str, list[Json]] = {}
         self.files: dict[str, bytes] = {}
+        self.issues: dict[int, Json] = {}
+        self.assignable: set[str] = set()
+        self.conflicting: set[int] = set()
         self.roles: dict[str, tuple[str, str | None]] = {}
         self._issue_of: dict[int, int] = {}
         self._tokens: dict[str, _Token] = {}
@@ -115,6 +118,8 @@ class GitHubMemory(WorkflowRuns):
                 if not token.reads_user:
                     raise Refusal(403, "Resource not accessible by integration")
                 return 200, shapes.myself(self.url, token.login, self._number(token.login)), {}
+            if path == "/graphql" and method == "POST":
+                return 200, self._revert(token.login, body["variables"]["input"]), {}
             where = unquote(path).removeprefix(f"/repos/{self.repository}")
             if where == unquote(path):
                 raise Refusal(404, "Not Found")
@@ -168,6 +173,30 @@ class GitHubMemory(WorkflowRuns):
         if sha not in self.commits:
             raise Refusal(422, f"No commit found for SHA: {sha}")
         return 200, [self.pulls[number] for number in self.commits[sha]]
+
+    def _list_issues(self, _login: str, *, query: Mapping[str, str], **_: Any) -> tuple[int, Any]:
+        newest_first = sorted(self.issues.values(), key=lambda one: -one["number"])
+        return 200, [one for one in newest_first if one["updated_at"] >= query.get("since", "")]
+
+    def _add_issue(self, login: str, *, body: Any, **_: Any) -> tuple[int, Any]:
+        if set(body.get("assignees", ())) - self.assignable:
+            raise _Said(422, "Validation Failed")
+        number = next(self._ids)
+        made = shapes.issue(self._repository(), self._user(login), number, body, self.clock())
+        self.issues[number] = made | {"assignees": [self._user(one) for one in body.get("assignees", ())]}
+        return 201, self.issues[number]
+
+    def _revert(self, login: str, asked: Json) -> Json:
+        """GraphQL's `revertPullRequest`: whatever is wrong, the status is 200."""
+        reverted = next((one for one in self.pulls.values() if one["node_id"] == asked["pullRequestId"]), None)
+        if reverted is None or not reverted["merged_at"] or reverted["number"] in self.conflicting:
+            errors = [{"type": "UNPROCESSABLE", "message": "This pull request could not be reverted automatically."}]
+            return {"data": {"revertPullRequest": None}, "errors": errors}
+        number = next(self._ids)
+        made = shapes.issue(self._repository(), self._user(login), number, asked, self.clock())
+        url = made["url"]
+        self.issues[number] = made | {"pull_request": dict.fromkeys(("url", "html_url", "diff_url", "patch_url"), url)}
+        return {"data": {"revertPullRequest": {"revertPullRequest": {"number": number}}}}
 
     def _list_comments(self, _login: str, issue: str, **_: Any) -> tuple[int, Any]:
         self._known(self.pulls, int(issue))
@@ -280,6 +309,8 @@ _CALLS: tuple[tuple[str, str, Callable[..., tuple[int, Any]]], ...] = (
     ("GET", r"", GitHubMemory._read_repository),
     ("GET", r"/pulls/(\d+)", GitHubMemory._read_pull),
     ("GET", r"/commits/([^/]+)/pulls", GitHubMemory._pulls_of),
+    ("GET", r"/issues", GitHubMemory._list_issues),
+    ("POST", r"/issues", GitHubMemory._add_issue),
     ("GET", r"/issues/(\d+)/comments", GitHubMemory._list_comments),
     ("POST", r"/issues/(\d+)/comments", GitHubMemory._add_comment),
     ("GET", r"/issues/comments/(\d+)", GitHubMemory._read_comment),

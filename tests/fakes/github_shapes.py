@@ -142,6 +142,29 @@ def whole_pull(simple: Json) -> Json:
     }  # fmt: skip
 
 
+def issue(repo: Json, author: Json, number: int, asked: Json, at: float) -> Json:
+    """An issue; ``asked`` is the request that opens it."""
+    url = f"{repo['url']}/issues/{number}"
+    return {
+        "id": 7_000 + number,
+        "node_id": f"I_{number}",
+        "number": number,
+        "state": "open",
+        "title": asked["title"],
+        "body": asked.get("body"),
+        "user": author,
+        "labels": asked.get("labels", []),
+        "assignees": [],
+        **dict.fromkeys(("assignee", "closed_at", "milestone")),
+        "comments": 0,
+        "locked": False,
+        **dict.fromkeys(("url", "html_url", "comments_url", "events_url", "labels_url"), url),
+        "repository_url": repo["url"],
+        **dict.fromkeys(("created_at", "updated_at"), when(at)),
+        "author_association": "NONE",
+    }
+
+
 def comment(repo: Json, author: Json, issue: int, number: int, body: str, at: float) -> Json:
     url = f"{repo['url']}/issues/comments/{number}"
     return {

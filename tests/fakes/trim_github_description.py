@@ -15,6 +15,7 @@ CALLS = {
     REPOSITORY: ("get",),
     f"{REPOSITORY}/commits/{{commit_sha}}/pulls": ("get",),
     f"{REPOSITORY}/pulls/{{pull_number}}": ("get",),
+    f"{REPOSITORY}/issues": ("get", "post"),
     f"{REPOSITORY}/issues/{{issue_number}}/comments": ("get", "post"),
     f"{REPOSITORY}/issues/comments/{{comment_id}}": ("get", "patch", "delete"),
     f"{REPOSITORY}/issues/comments/{{comment_id}}/reactions": ("get", "post"),

@@ -55,6 +55,8 @@ def every_exchange() -> list[Exchange]:
             ("GET", f"{REPOSITORY}/pulls/8", None),
             ("GET", f"{REPOSITORY}/pulls/9", None),
             ("GET", f"{REPOSITORY}/commits/{HEAD}/pulls", None),
+            ("POST", f"{REPOSITORY}/issues", {"title": "It broke", "body": "x", "labels": ["bug"]}),
+            ("GET", f"{REPOSITORY}/issues?state=all&since=2020-01-01T00:00:00Z", None),
             ("POST", f"{REPOSITORY}/issues/7/comments", {"body": "there"}),
             ("GET", f"{REPOSITORY}/issues/7/comments?per_page=1&page=2", None),
             ("GET", f"{REPOSITORY}/issues/comments/{comment}", None),
