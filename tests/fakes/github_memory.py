@@ -180,7 +180,7 @@ class GitHubMemory(WorkflowRuns):
 
     def _add_issue(self, login: str, *, body: Any, **_: Any) -> tuple[int, Any]:
         if set(body.get("assignees", ())) - self.assignable:
-            raise _Said(422, "Validation Failed")
+            raise Refusal(422, "Validation Failed")
         number = next(self._ids)
         made = shapes.issue(self._repository(), self._user(login), number, body, self.clock())
         self.issues[number] = made | {"assignees": [self._user(one) for one in body.get("assignees", ())]}
