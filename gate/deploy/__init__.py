@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gate.deploy.command import CommandOptions
+from gate.deploy.compose import ComposeOptions
 from gate.deploy.deployer import (
     DeployAction,
     Deployer,
@@ -29,6 +30,7 @@ DEPLOYERS: Mapping[str, type[Options]] = MappingProxyType(
         "none": NoneOptions,
         "webhook": WebhookOptions,
         "workflow": WorkflowOptions,
+        "compose": ComposeOptions,
     }
 )
 """Name in the configuration → the deployer's options, which make the deployer."""
@@ -42,6 +44,7 @@ def build(options: Options, workplace: Workplace) -> Deployer:
 __all__ = [
     "DEPLOYERS",
     "CommandOptions",
+    "ComposeOptions",
     "DeployAction",
     "Deployer",
     "Deployment",

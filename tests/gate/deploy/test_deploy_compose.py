@@ -1,0 +1,164 @@
+"""Docker Compose, by a stand-in that keeps containers and volumes as files. The real one: tests/container."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gate.config import load
+from gate.deploy import ComposeOptions, Deployer, Done, Failed, NotUp, Workplace
+from gate.errors import ConfigError
+from tests.gate.deploy.contract import RETIRE, STATUS, WORK, ActingContract, Site, always
+from tests.gate.deploy.programs import Programs
+
+DOCKER = """
+cd "$root"; mkdir -p containers volumes
+echo "$*" >>asked; echo "$DOCKER_HOST" >>hosts
+case "$1 $2" in
+  "ps -a") name=${4#*project=}.${6#*service=}; [ ! -e "containers/$name" ] || echo "rampgate:$name" ;;
+  "inspect --format") echo "rampgate:$(cat "containers/$4")" ;;
+  "logs --tail") echo "it says why" ;;
+  "volume ls") for one in volumes/*; do [ ! -e "$one" ] || echo "rampgate:${one#volumes/}"; done ;;
+  "volume create") : >"volumes/$5"; echo "$5" ;;
+  "volume rm") shift 2; for one; do rm "volumes/$one"; done ;;
+  "compose -f")
+    act
+    while [ $# -gt 0 ]; do
+      case $1 in
+        -p) project=$2 ;;
+        -f) marks=$2 ;;
+        up) version=$(sed 's/.*rampgate.version": "//; s/".*//' "$marks")
+            state=$(cat state 2>/dev/null || echo running)
+            echo "$state|$(cat health 2>/dev/null)|$version" >"containers/$project.$3" ;;
+        down) rm -f "containers/$project".* ;;
+        stop) sed 's/running/exited/' "containers/$project.$2" >new; mv new "containers/$project.$2" ;;
+      esac
+      shift
+    done ;;
+  *) echo "no such command: $*" >&2; exit 125 ;;
+esac
+"""
+
+
+class Machine(Programs):
+    """A machine with a Docker of files."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, {"docker": DOCKER})
+
+    def deployer(self, workplace: Workplace, **options: Any) -> Deployer:
+        given = {"project": "shop-{{slot}}", "service": "web"} | options
+        return ComposeOptions(**given).deployer(workplace)
+
+    def half_done(self) -> None:
+        self.file("volumes/rampgate.shop-green.web.fence.6", "")
+        self.file("containers/shop-green.web", "created||v2\n")
+
+
+class TestCompose(ActingContract):
+    @pytest.fixture
+    def site(self, tmp_path: Path) -> Site:
+        return Machine(tmp_path)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def at(machine: Machine, **options: Any) -> Deployer:
+    return machine.deployer(Workplace(folder=machine.root, environ=machine.environ, every=0.02), **options)
+
+
+def asked(machine: Machine) -> list[str]:
+    return (machine.root / "asked").read_text().splitlines()
+
+
+def test_what_runs_already_is_left_running(machine: Machine) -> None:
+    at(machine).run(WORK, always)
+    assert isinstance(at(machine).run(replace(WORK, fence=8), always), Done)
+    assert len([line for line in asked(machine) if " up " in line]) == 1
+
+
+def test_a_newer_gate_that_had_nothing_to_do_is_remembered_all_the_same(machine: Machine) -> None:
+    at(machine).run(WORK, always)
+    at(machine).run(replace(WORK, fence=8), always)
+    assert "fence 8" in at(machine).run(RETIRE, always).text
+    assert [path.name for path in (machine.root / "volumes").iterdir()] == ["rampgate.shop-green.web.fence.8"]
+
+
+@pytest.mark.parametrize(
+    ("state", "health", "kind"),
+    [
+        ("running", "", Done),
+        ("running", "healthy", Done),
+        ("running", "starting", NotUp),
+        ("running", "unhealthy", NotUp),
+        ("exited", "", NotUp),
+        ("restarting", "", NotUp),
+        ("paused", "", NotUp),
+    ],
+)
+def test_up_is_running_and_healthy(machine: Machine, state: str, health: str, kind: type) -> None:
+    machine.file("containers/shop-green.web", f"{state}|{health}|v2\n")
+    assert type(at(machine).run(STATUS, always)) is kind
+
+
+def test_a_container_that_nobody_labelled_does_not_run_the_version_known(machine: Machine) -> None:
+    machine.file("containers/shop-green.web", "running||<no value>\n")
+    assert at(machine).run(STATUS, always) == Done(text="slot green is up, says docker, but not what it runs")
+
+
+def test_one_that_dies_fails_at_once_with_its_last_words(machine: Machine) -> None:
+    machine.file("state", "exited")
+    failed = at(machine).run(WORK, always)
+    assert isinstance(failed, Failed)
+    assert "exited" in failed.text
+    assert failed.tail == ("it says why",)
+
+
+def test_one_that_never_becomes_healthy_fails_at_the_deadline(machine: Machine) -> None:
+    machine.file("health", "starting")
+    failed = at(machine).run(replace(WORK, seconds=0.6), always)
+    assert isinstance(failed, Failed)
+    assert "600ms" in failed.text
+
+
+def test_a_service_for_each_slot_is_stopped_alone(machine: Machine) -> None:
+    deployer = at(machine, project="shop", service="web-{{slot}}")
+    for slot in ("blue", "green"):
+        assert isinstance(deployer.run(replace(WORK, slot=slot), always), Done)
+    assert isinstance(deployer.run(RETIRE, always), Done)
+    assert isinstance(deployer.run(STATUS, always), NotUp)
+    assert isinstance(deployer.run(replace(STATUS, slot="blue"), always), Done)
+
+
+def test_a_host_is_reached_as_docker_reaches_it(machine: Machine) -> None:
+    at(machine, host="ssh://deploy@{{target}}").run(replace(STATUS, target="web-1"), always)
+    assert set((machine.root / "hosts").read_text().split()) == {"ssh://deploy@web-1"}
+    assert isinstance(at(machine, host="ssh://deploy@{{target}}").run(STATUS, always), Failed)
+
+
+def test_docker_that_is_not_there_is_not_a_slot_that_is_not_up(machine: Machine) -> None:
+    (machine.root / "bin/docker").unlink()
+    machine.environ["PATH"] = str(machine.root / "bin")
+    assert isinstance(at(machine).run(STATUS, always), Failed)
+
+
+def test_the_slots_variables_are_given_by_their_file(machine: Machine) -> None:
+    at(machine, env_file="ports/{{slot}}.env", file="deploy/compose.yml").run(WORK, always)
+    (up,) = [line for line in asked(machine) if " up " in line]
+    assert up.startswith("compose -f deploy/compose.yml -f ")
+    assert up.endswith("-p shop-green --env-file ports/green.env up -d web")
+
+
+def test_the_file_is_read_and_everything_wrong_is_said_at_once() -> None:
+    text = "flag: shop\nenvironment: e\nmetrics: [{errors: flagserver}]\ndeploy: {compose: %s}\n"
+    found = load(text % "{project: 'shop-{{slot}}', service: web, program: [podman-compose]}", where="x")
+    assert found.deploy == ComposeOptions(project="shop-{{slot}}", service="web", program=("podman-compose",))
+    with pytest.raises(ConfigError) as refused:
+        load(text % "{project: shop, service: web, host: shop.example, envFile: '{{solt}}.env'}", where="x")
+    assert {one.path for one in refused.value.problems} == {
+        f"deploy.compose.{key}" for key in ("project", "host", "envFile")
+    }
