@@ -4,6 +4,7 @@ Every action may be done twice; whoever is killed in between leaves it waiting f
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol, assert_never
 
 from gate.deploy import DeployAction, Deployer, Deployment, Done, Failed, NotUp, Stopped, Work
@@ -11,6 +12,7 @@ from gate.foreign import cut, harmless
 from rampgate.evidence import ArmName
 from rampgate.machine.events import LONGEST_TEXT, CarriedOut, Deployed, Event, HookFailed, Verified
 from rampgate.machine.state import Action, ActionKind
+from rampgate.plan import WHOLE, Strategy
 from rampgate.rollout import Rollout
 
 Run = Callable[[Work, Callable[[], bool]], Deployment]
@@ -66,8 +68,16 @@ def work_of(rollout: Rollout, action: Action, fence: int) -> Work:
         flag=rollout.plan.flag,
         rollout_id=rollout.id,
         share=action.share,
+        former=rollout.stable if rollout.plan.strategy is Strategy.ROLLING else None,
         seconds=_seconds(rollout, action),
     )
+
+
+def looking_at(rollout: Rollout, arm: ArmName, fence: int) -> Work:
+    """What the deployer is asked to see whether an arm is up, with time to spare before the lease lapses."""
+    everywhere = WHOLE if rollout.plan.strategy is Strategy.ROLLING else None
+    action = Action(number=0, kind=ActionKind.PROBE, arm=arm, share=everywhere)
+    return replace(work_of(rollout, action, fence), seconds=rollout.plan.lease / 2)
 
 
 _EVENTS: dict[ActionKind, type[Deployed] | type[Verified] | type[CarriedOut]] = {

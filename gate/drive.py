@@ -11,8 +11,8 @@ from functools import partial
 from typing import Protocol
 
 from gate import judge as judging
-from gate.carry_out import Verify, carry_out
-from gate.deploy import DeployAction, Deployer, Done, NotUp, Work
+from gate.carry_out import Verify, carry_out, looking_at
+from gate.deploy import Deployer, Done, NotUp
 from gate.errors import FlagServerRefusedError, FlagServerUnreachableError
 from gate.foreign import cut, harmless
 from gate.hooks import AtWork
@@ -20,7 +20,7 @@ from gate.judge import JudgeState, Situation
 from gate.judge.replay import begun, situation_of
 from gate.metrics import Question, Source
 from gate.parting import Asked, Parting, never
-from rampgate.evidence import Look, Verdict, VerdictReason, VerdictWord
+from rampgate.evidence import ArmName, Look, Verdict, VerdictReason, VerdictWord
 from rampgate.machine.events import LONGEST_TEXT, Attached, Detached, Event, HookProgressed, Judged
 from rampgate.machine.state import Action, Phase, Refused
 from rampgate.rollout import Answer, Entry, Rollout
@@ -278,16 +278,7 @@ class Driver:
     def _look_after(self) -> None:
         """Everybody is on the new version and the old one is warm: see that the new one stays up."""
         rollout, fence = self.rollout, self.fence or 0
-        work = Work(
-            action=DeployAction.STATUS,
-            slot=rollout.canary.name,
-            version=rollout.version,
-            fence=fence,
-            environment=rollout.plan.environment,
-            flag=rollout.plan.flag,
-            rollout_id=rollout.id,
-            seconds=rollout.plan.lease / 2,
-        )
+        work = looking_at(rollout, ArmName.CANARY, fence)
         found = self.world.deployer.run(work, lambda: True)
         if isinstance(found, Done):
             word, reason, text = VerdictWord.HEALTHY, VerdictReason.VERIFIED, f"The new version is up: {found.text}."

@@ -14,7 +14,7 @@ from gate.parting import Asked, never
 from gate.world import Hands
 from rampgate.evidence import Look
 from rampgate.machine.state import NOT_RESUMABLE, Deadline, Phase
-from rampgate.plan import FlagKind, RolloutPlan, Supersede
+from rampgate.plan import WHOLE, FlagKind, RolloutPlan, Strategy, Supersede
 from rampgate.rollout import NewRollout, Rollout, Slot
 
 
@@ -238,6 +238,9 @@ def _baseline(gate: Gate, config: Config, stable: Slot) -> tuple[bool, Slot]:
     plan = config.plan
     if plan.kind is FlagKind.RELEASE:
         return True, stable
+    rolls = plan.strategy is Strategy.ROLLING
+    if rolls and stable.version is not None and _is_between_versions(gate.server, plan):
+        return True, stable
     work = Work(
         action=DeployAction.STATUS,
         slot=stable.name,
@@ -246,6 +249,7 @@ def _baseline(gate: Gate, config: Config, stable: Slot) -> tuple[bool, Slot]:
         environment=plan.environment,
         flag=plan.flag,
         rollout_id="",
+        share=WHOLE if rolls and stable.version is not None else None,
         seconds=plan.verify,
     )
     found = gate.hands.deployer.run(work, lambda: True)
@@ -259,3 +263,9 @@ def _baseline(gate: Gate, config: Config, stable: Slot) -> tuple[bool, Slot]:
         why="Users are there, a revert would send them back there, and there is nothing to compare with.",
         do=f"Bring {stable.version or 'it'} up; or, if the slot is meant to be empty, clear its version on the server.",
     )
+
+
+def _is_between_versions(server: FlagServer, plan: RolloutPlan) -> bool:
+    """Whether an earlier rollout may have left targets on its version: the next one begins by putting them back."""
+    found = server.find(environment=plan.environment, flag=plan.flag, limit=20)
+    return any(not one.state.phase.is_final or one.state.actions for one in found)

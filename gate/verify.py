@@ -24,7 +24,7 @@ PATIENCE = 30.0
 class Probe:
     """One GET that must be answered as expected within ``within`` seconds; tried again for ``patience`` seconds.
 
-    ``url`` is one address with ``{{slot}}`` or ``{{version}}`` in it, or an address for each slot. ``headers`` are
+    ``url`` is one address with placeholders in it, or an address for each slot or target. ``headers`` are
     sent, ``answers`` are headers that the answer must have; their values and ``contains`` may hold the same
     placeholders. Redirects are not followed.
     """
@@ -135,9 +135,10 @@ class _Turn:
     def probe(self, probe: Probe) -> Checked:
         """One address, asked again while it does not answer as expected."""
         known = {"slot": self.work.slot, "version": self.work.version, "target": self.work.target or ""}
-        url = probe.url if isinstance(probe.url, str) else probe.url.get(self.work.slot)
+        place = self.work.target or self.work.slot
+        url = probe.url if isinstance(probe.url, str) else probe.url.get(place)
         if url is None:
-            return Checked(passed=False, text=f"the probe has no address for slot {self.work.slot}")
+            return Checked(passed=False, text=f"the probe has no address for {place}")
         target = filled(url, {name: quote(value, safe="", errors="replace") for name, value in known.items()})
         sent = {"User-Agent": "rampgate"} | {name: filled(value, known) for name, value in probe.headers.items()}
         expected = {name.lower(): filled(value, known) for name, value in probe.answers.items()}

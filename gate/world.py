@@ -14,10 +14,11 @@ from gate.config import (
     Config,
     HttpCheck,
 )
-from gate.deploy import Deployer, Workplace
+from gate.deploy import Deployer, RollingDeployer, Workplace
 from gate.hooks import AtWork
 from gate.metrics import Means, Source, TelemetryApi
 from gate.news import Listener
+from rampgate.plan import RolloutPlan, Strategy
 
 _HURRIED = 2.0
 """Seconds that a hook has for its end: unlike a deployment, a question can be broken off."""
@@ -73,14 +74,34 @@ def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hand
     means = Means(telemetry=telemetry, environ=around.environ, folder=around.folder)
     hooks = AtWork(hooks=config.hooks, workplace=replace(workplace, grace=_HURRIED))
     deployer = deploy.build(config.deploy, workplace)
+    verification = verify.DarkVerification(
+        deployer=deployer, workplace=workplace, checks=tuple(_check(one) for one in config.verify)
+    )
+    looks: Verify = verification
+    if config.plan.strategy is Strategy.ROLLING:
+        deployer = _rolling(config.plan, deployer, verification, workplace)
+        # Nothing is dark where targets are replaced in place: each is verified when it is its turn.
+        looks = deployer.run
     return Hands(
         deployer=deployer,
-        verify=verify.DarkVerification(
-            deployer=deployer, workplace=workplace, checks=tuple(_check(one) for one in config.verify)
-        ),
+        verify=looks,
         source=metrics.build(options, means, further),
         hooks=hooks,
         listeners=(hooks.tell,) if hooks.wants_events else (),
+    )
+
+
+def _rolling(
+    plan: RolloutPlan, inner: Deployer, verification: verify.DarkVerification, workplace: Workplace
+) -> RollingDeployer:
+    return RollingDeployer(
+        inner=inner,
+        healthy=verification,
+        restored=replace(verification, checks=()),
+        targets=plan.targets,
+        at_once=plan.max_unavailable,
+        every=workplace.every,
+        say=workplace.say,
     )
 
 

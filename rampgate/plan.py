@@ -112,7 +112,9 @@ class RolloutPlan:
 
     ``hold_back`` is the share of users that stays on stable at the last step until it has baked. ``deploy``,
     ``verify`` and ``retire`` bound the hooks; ``pause`` and ``hold`` bound what a person, or a policy, stopped.
-    ``salt`` shuffles the users; rollouts with the same one send the same users first. ``None``: one of its own.
+    ``targets`` are the machines of a rolling rollout, in the order in which they are replaced, at most
+    ``max_unavailable`` at once. ``salt`` shuffles the users;
+    rollouts with the same one send the same users first. ``None``: one of its own.
     """
 
     __pydantic_config__ = STRICT
@@ -142,6 +144,8 @@ class RolloutPlan:
     budgets: Mapping[VerdictWord, Budget] = field(default_factory=lambda: dict(DEFAULT_BUDGETS))
     judge: JudgeSettings = field(default_factory=JudgeSettings)
     salt: str | None = None
+    targets: tuple[str, ...] = ()
+    max_unavailable: int = 1
 
     @property
     def last(self) -> int:
@@ -167,6 +171,7 @@ _LONGEST = 30 * 86_400
 
 
 MOST_STEPS = 50
+MOST_TARGETS = 1000
 
 SALT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SALT_ALLOWED = "1 to 100 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
@@ -175,9 +180,7 @@ SALT_ALLOWED = "1 to 100 letters, digits, dots, dashes and underscores, beginnin
 def problems(plan: RolloutPlan) -> Iterator[Problem]:
     """Everything that makes a plan unsafe or senseless (SEMANTICS 4 and 5); nothing for a good plan."""
     yield from _steps(plan)
-    if plan.users_follow is UsersFollow.DEPLOYMENT and plan.strategy is not Strategy.ROLLING:
-        allowed = f"flag: under {plan.strategy} the flag server moves the users"
-        yield Problem("usersFollow", plan.users_follow, allowed)
+    yield from _targets(plan)
     if plan.salt is not None and not SALT.fullmatch(plan.salt):
         yield Problem("salt", repr(plan.salt[:80]), SALT_ALLOWED)
     yield from _timings(plan)
@@ -204,6 +207,40 @@ def _steps(plan: RolloutPlan) -> Iterator[Problem]:
     if previous < WHOLE and not 0 <= plan.hold_back < WHOLE - previous:
         allowed = f"at least 0 and less than {percent(WHOLE - previous)}, so that the last step still widens"
         yield Problem("holdBack", percent(plan.hold_back), allowed)
+
+
+def _targets(plan: RolloutPlan) -> Iterator[Problem]:
+    if plan.strategy is not Strategy.ROLLING:
+        if plan.users_follow is UsersFollow.DEPLOYMENT:
+            allowed = f"flag: under {plan.strategy} the flag server moves the users"
+            yield Problem("usersFollow", plan.users_follow, allowed)
+        if plan.targets:
+            yield Problem("targets", f"a list of {len(plan.targets)}", "no targets, or strategy: rolling")
+        return
+    if plan.users_follow is UsersFollow.FLAG:
+        # docs/decisions/0007-rolling-users-follow-the-machines.md
+        allowed = "deployment: machines are replaced, so a flag could send users to one that is not there"
+        yield Problem("usersFollow", plan.users_follow, allowed)
+    count = len(plan.targets)
+    if not 2 <= count <= MOST_TARGETS:
+        yield Problem("targets", f"a list of {count}", f"2 to {MOST_TARGETS} names, in the order of replacement")
+    elif not 1 <= plan.max_unavailable < count:
+        yield Problem("maxUnavailable", str(plan.max_unavailable), f"1 to {count - 1}: one target must stay up")
+    for number, name in enumerate(plan.targets):
+        if not SALT.fullmatch(name):
+            yield Problem(f"targets[{number}]", repr(name[:80]), SALT_ALLOWED)
+        elif name in plan.targets[:number]:
+            yield Problem(f"targets[{number}]", name, "each name once")
+
+
+def targets_of(share: int, count: int) -> int:
+    """How many of ``count`` targets make up a share: ``targets_of(10_000, 6)`` is 1."""
+    return -(-share * count // WHOLE)
+
+
+def share_of(targets: int, count: int) -> int:
+    """The share that so many of ``count`` targets are, which ``targets_of`` takes back to as many."""
+    return targets * WHOLE // count
 
 
 def _timings(plan: RolloutPlan) -> Iterator[Problem]:

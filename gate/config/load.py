@@ -27,6 +27,8 @@ _NO_ENVIRONMENT = Problem("environment", "nothing", "the environment, here or as
 _TOGETHER = (
     frozenset({"poll", "lease", "staleAfter", "heartbeat", "scaleDownDelay"}),
     frozenset({"steps", "holdBack", "strategy", "dark", "timeouts", "policies"}),
+    frozenset({"strategy", "targets", "batches", "maxUnavailable", "usersFollow", "timeouts", "policies"}),
+    frozenset({"strategy", "targets", "verify"}),
     frozenset({"metrics", "limits"}),
     frozenset({"verify", "timeouts"}),
     frozenset({"hooks", "timeouts"}),

@@ -10,19 +10,17 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    GetJsonSchemaHandler,
     Tag,
     WithJsonSchema,
     model_validator,
 )
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
 
 from gate.config.deploys import deploy_keys
 from gate.config.github import GitHubKeys, RevertKeys
 from gate.config.hooks import MOST_HOOKS, HookKeys
 from gate.config.keys import Keys
 from gate.config.sources import metric
+from gate.config.steps import BatchKeys, ConfirmKeys, StepKeys
 from gate.config.values import HttpCheck
 from gate.config.words import (
     Command,
@@ -36,7 +34,6 @@ from gate.config.words import (
     one_of,
     placeholders,
     refusal,
-    share,
 )
 from gate.judge import limits
 from rampgate.criteria import JUDGE_BOUNDS, Better, JudgeSettings, Limit, MetricKind, MetricSettings
@@ -45,14 +42,14 @@ from rampgate.plan import (
     ALLOWED_POLICIES,
     DEFAULT_BUDGETS,
     MOST_STEPS,
-    Confirm,
+    MOST_TARGETS,
     FlagKind,
     OnGateLost,
     Policy,
     RolloutPlan,
-    Step,
     Strategy,
     Supersede,
+    UsersFollow,
 )
 
 _PLAN = RolloutPlan(flag="", environment="", steps=())
@@ -60,53 +57,6 @@ _JUDGE = JudgeSettings()
 _LIMIT = Limit()
 _METRIC = MetricSettings(name="", kind=MetricKind.ERRORS)
 _HTTP = HttpCheck(url="")
-
-
-class ConfirmKeys(Keys):
-    """A person's yes is needed to leave the step."""
-
-    timeout: Duration = Field(default=Confirm().timeout, description="How long to wait for it.")
-    then: Annotated[Policy, *one_of(*ALLOWED_POLICIES["confirm.then"])] = Field(
-        default=Confirm().then, description="What happens when nobody says it."
-    )
-
-
-class StepInconclusiveKeys(Keys):
-    """What this step does about too little data, in place of policies.inconclusive."""
-
-    after: Duration | None = Field(default=None, description="How long it may stand.")
-    then: Annotated[Policy, *one_of(*ALLOWED_POLICIES["policies.inconclusive"])] | None = Field(
-        default=None, description="What follows."
-    )
-
-
-class StepKeys(Keys):
-    """One rung of the ramp. A bare percentage is short for a step with that share."""
-
-    share: Share = Field(description="The percentage of users on the new version.")
-    bake: Duration = Field(default=Step(share=0).bake, description="The least time to stay.")
-    confirm: ConfirmKeys | None = Field(default=None, description="Asks for a person's yes.")
-    timeout: Duration | None = Field(default=None, description="How long it may last, in place of timeouts.step.")
-    inconclusive: StepInconclusiveKeys | None = Field(
-        default=None, description="What this step does about too little data, in place of policies.inconclusive."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_share(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return value
-        try:
-            share(value)
-        except PydanticCustomError:
-            allowed = "a percentage above 0 and at most 100 with at most 3 decimals, or a mapping such as"
-            raise refusal(f"{allowed} {{share: 10, bake: 5m}}") from None
-        return {"share": value}
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        whole = handler.resolve_ref_schema(handler(core))
-        return {"anyOf": [whole["properties"]["share"], dict(whole)]}
 
 
 class DarkKeys(Keys):
@@ -246,7 +196,9 @@ class HttpCheckKeys(Keys):
     def _names_the_arm(self) -> "HttpCheckKeys":
         texts = [self.url] if isinstance(self.url, str) else []
         if texts and not any(placeholders(text) for text in (*texts, *self.headers.values())):
-            allowed = "{{slot}} or {{version}} in the address or a header: else it asks what users already see"
+            allowed = (
+                "{{slot}}, {{version}} or {{target}} in the address or a header: else it asks what users already see"
+            )
             raise refusal(allowed)
         return self
 
@@ -270,10 +222,6 @@ Check = Annotated[
 ]
 
 
-STRATEGIES = (Strategy.CANARY, Strategy.BLUE_GREEN)
-"""Rolling deployments need targets, which no deployer has."""
-
-
 class File(Keys):
     """The whole of .github/rampgate.yml."""
 
@@ -288,7 +236,21 @@ class File(Keys):
     steps: list[StepKeys] = Field(
         default=[], description="The ramp, such as [10, 50, 100].", min_length=1, max_length=MOST_STEPS
     )
-    strategy: Annotated[Strategy, *one_of(*STRATEGIES)] = Field(default=_PLAN.strategy, description="How users move.")
+    strategy: Annotated[Strategy, *one_of(*Strategy)] = Field(default=_PLAN.strategy, description="How users move.")
+    targets: list[Name] = Field(
+        default=[], description="The machines of a rolling rollout, in the order they are replaced in.",
+        max_length=MOST_TARGETS,
+    )  # fmt: skip
+    batches: list[BatchKeys] = Field(
+        default=[], description="The ramp of a rolling rollout, such as [10%, 50%, all].", min_length=1,
+        max_length=MOST_STEPS,
+    )  # fmt: skip
+    max_unavailable: Annotated[int, *number(1, MOST_TARGETS, whole=True)] = Field(
+        default=_PLAN.max_unavailable, description="How many targets may be away at once."
+    )
+    users_follow: Annotated[UsersFollow, *one_of(*UsersFollow)] = Field(
+        default=_PLAN.users_follow, description="What decides which version a user meets: the flag, or the machine."
+    )
     kind: Annotated[FlagKind, *one_of(*FlagKind)] = Field(
         default=_PLAN.kind, description="rollout: two slots that trade places; release: off, then on, once."
     )

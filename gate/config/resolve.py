@@ -5,6 +5,7 @@ A value that was written is never changed: what does not fit is a problem. Only 
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic_core import PydanticCustomError
@@ -14,16 +15,16 @@ from gate.config.further import further_of
 from gate.config.hooks import hook_problems, waits
 from gate.config.models import (
     CommandCheckKeys,
-    ConfirmKeys,
     File,
     HttpCheckKeys,
     InconclusiveKeys,
     LimitKeys,
     NoTrafficKeys,
     SourceDownKeys,
-    StepInconclusiveKeys,
 )
+from gate.config.rolling import longest, rolling_misfits, shares_of, usual_sizes
 from gate.config.sources import options_of
+from gate.config.steps import BatchKeys, ConfirmKeys, StepInconclusiveKeys, StepKeys
 from gate.config.values import (
     CheckConfig,
     CommandCheck,
@@ -56,13 +57,13 @@ def plan_of(file: File, environment: str) -> RolloutPlan:
     before = steps[-2].share if len(steps) > 1 else 0
     hold_back = file.hold_back
     if "hold_back" not in file.model_fields_set:
-        hold_back = 0 if file.strategy is Strategy.BLUE_GREEN else max(0, min(hold_back, (WHOLE - before) // 2))
+        hold_back = 0 if file.strategy is not Strategy.CANARY else max(0, min(hold_back, (WHOLE - before) // 2))
     step_timeout = file.timeouts.step
     dark = Step(share=0, bake=file.dark.bake, confirm=_confirm(file.dark.confirm))
     if "step" not in file.timeouts.model_fields_set:
         longest = max(step.bake + (step.confirm.timeout if step.confirm else 0.0) for step in (dark, *steps))
         step_timeout = min(max(step_timeout, 2 * longest), _LONGEST_STEP)
-    return RolloutPlan(
+    plan = RolloutPlan(
         flag=file.flag,
         environment=environment,
         steps=steps,
@@ -85,12 +86,29 @@ def plan_of(file: File, environment: str) -> RolloutPlan:
         supersede=file.supersede,
         first_deploy=file.first_deploy,
         salt=file.salt,
+        users_follow=file.users_follow,
+        targets=tuple(file.targets),
+        max_unavailable=file.max_unavailable,
         budgets={
             VerdictWord.INCONCLUSIVE: _budget(file.policies.inconclusive),
             VerdictWord.NO_TRAFFIC: _budget(file.policies.no_traffic),
             VerdictWord.SOURCE_DOWN: _budget(file.policies.source_down),
         },
         judge=_judge(file),
+    )
+    return _with_time(file, plan) if plan.strategy is Strategy.ROLLING and plan.targets else plan
+
+
+_PER_TARGET = 300.0
+
+
+def _with_time(file: File, plan: RolloutPlan) -> RolloutPlan:
+    """Time-outs that were left out are long enough for as many targets in a row as there are."""
+    given, (batch, every) = file.timeouts.model_fields_set, longest(plan)
+    return replace(
+        plan,
+        deploy=plan.deploy if "deploy" in given else min(max(plan.deploy, _PER_TARGET * batch), _LONGEST_STEP),
+        retire=plan.retire if "retire" in given else min(max(plan.retire, _PER_TARGET * every), _LONGEST_STEP),
     )
 
 
@@ -161,19 +179,25 @@ def _timings(file: File) -> tuple[float, float, float, float, float]:
 
 
 def _steps(file: File) -> tuple[Step, ...]:
+    if file.strategy is Strategy.ROLLING:
+        count = len(file.targets)
+        batches = file.batches or [BatchKeys.model_validate(size) for size in usual_sizes(count)]
+        ends = shares_of([one.targets for one in batches], count)
+        return tuple(_rung(file, one, share) for one, share in zip(batches, ends, strict=True))
     if "steps" in file.model_fields_set:
-        return tuple(
-            Step(
-                share=one.share,
-                bake=one.bake,
-                confirm=_confirm(one.confirm),
-                timeout=one.timeout,
-                inconclusive=_override(one.inconclusive, file.policies.inconclusive),
-            )
-            for one in file.steps
-        )
+        return tuple(_rung(file, one, one.share) for one in file.steps)
     shares = (100,) if file.strategy is Strategy.BLUE_GREEN else (10, 50, 100)
     return tuple(Step(share=one * WHOLE // 100) for one in shares)
+
+
+def _rung(file: File, keys: StepKeys | BatchKeys, share: int) -> Step:
+    return Step(
+        share=share,
+        bake=keys.bake,
+        confirm=_confirm(keys.confirm),
+        timeout=keys.timeout,
+        inconclusive=_override(keys.inconclusive, file.policies.inconclusive),
+    )
 
 
 def _confirm(keys: ConfirmKeys | None) -> Confirm | None:
@@ -222,10 +246,11 @@ def misfits(file: File, plan: RolloutPlan) -> Iterator[Problem]:
     """Everything that does not fit together, by the file's own paths."""
     further = further_of(file)
     yield from further.problems
+    yield from rolling_misfits(file, plan)
     for problem in problems(plan):
         # A limit may well name the metric that cannot be read.
         if not (further.unread and problem.path.startswith("limits")):
-            yield _in_the_file(problem, further.places)
+            yield _in_the_file(problem, further.places, rolls=plan.strategy is Strategy.ROLLING)
     if plan.strategy is Strategy.BLUE_GREEN and [step.share for step in plan.steps] != [WHOLE]:
         steps = ", ".join(percent(step.share) for step in plan.steps)
         yield Problem("steps", steps, "one step, 100: blue-green moves everybody at once; canary moves by steps")
@@ -252,8 +277,10 @@ def misfits(file: File, plan: RolloutPlan) -> Iterator[Problem]:
     yield from hook_problems(file.hooks, plan)
 
 
-def _in_the_file(problem: Problem, places: Sequence[int]) -> Problem:
+def _in_the_file(problem: Problem, places: Sequence[int], *, rolls: bool) -> Problem:
     path = _PATHS.get(problem.path, problem.path)
+    if rolls and path.startswith("steps"):
+        path = "batches" + path.removeprefix("steps")
     if (found := re.match(r"metrics\[(\d+)\]", path)) is not None:
         path = f"metrics[{places[int(found[1])]}]{path[found.end() :]}"
     if path.startswith("policies."):

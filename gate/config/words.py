@@ -20,7 +20,7 @@ _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,9})?) ?%?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
-ARM_PLACEHOLDERS = ("slot", "version")
+ARM_PLACEHOLDERS = ("slot", "version", "target")
 RESERVED_VARIABLES = ("ACTIONS_", "GITHUB_", "INPUT_", "RAMPGATE_", "RUNNER_")
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -180,7 +180,9 @@ def placeholders(text: str) -> tuple[str, ...]:
     for word in used:
         if word not in ARM_PLACEHOLDERS:
             near = get_close_matches(word, ARM_PLACEHOLDERS, n=1)
-            raise refusal("the placeholders {{version}} and {{slot}}", f"{{{{{near[0]}}}}}" if near else None)
+            raise refusal(
+                "the placeholders {{version}}, {{slot}} and {{target}}", f"{{{{{near[0]}}}}}" if near else None
+            )
     return tuple(used)
 
 

@@ -21,6 +21,7 @@ from gate.deploy.deployer import (
     Workplace,
 )
 from gate.deploy.none import NoneOptions
+from gate.deploy.rolling import RollingDeployer
 from gate.deploy.webhook import WebhookOptions
 from gate.deploy.workflow import WorkflowOptions
 
@@ -53,6 +54,7 @@ __all__ = [
     "NoneOptions",
     "NotUp",
     "Options",
+    "RollingDeployer",
     "Stopped",
     "WebhookOptions",
     "Work",

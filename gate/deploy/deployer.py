@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rampgate.problem import Problem
+from rampgate.rollout import Slot
 
 
 class DeployAction(StrEnum):
@@ -27,7 +28,8 @@ class Work:
 
     ``fence`` is the lease's number: whoever has seen a higher one refuses. ``share`` is, for a rolling
     deployment, the share of targets (in 1/100 000) that must run the version afterwards; ``target`` is the one
-    target that this work is about, where there are several.
+    target that this work is about, where there are several. ``former`` is, for a rolling deployment, the slot and
+    the version that a target goes back to.
     """
 
     action: DeployAction
@@ -39,6 +41,7 @@ class Work:
     rollout_id: str
     share: int | None = None
     target: str | None = None
+    former: Slot | None = None
     seconds: float = 900.0
 
 

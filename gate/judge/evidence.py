@@ -137,6 +137,7 @@ def _traffic(state: JudgeState, stable: int, canary: int) -> traffic.Traffic:
         step=state.step,
         stakes=traffic.stakes(state.steps, state.planned_polls),
         cap=_cap(state, _division(state).traffic),
+        even=state.even,
     )
 
 

@@ -12,7 +12,7 @@ from gate.judge.further import sentence
 from gate.judge.state import JudgeState, Situation
 from gate.judge.verdict import begin, judge
 from rampgate.evidence import SAID_BY_HOOKS, Look
-from rampgate.plan import RolloutPlan
+from rampgate.plan import RolloutPlan, Strategy, UsersFollow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,10 @@ def begun(plan: RolloutPlan) -> JudgeState:
     bakes = sum(max(step.bake, plan.judge.min_polls * plan.poll) for step in plan.steps)
     # Too few would only slow late detection; steps often last longer than their bakes.
     planned = max(60, ceil(4 * bakes / plan.poll))
-    return begin(plan.judge, steps=len(plan.steps), planned_polls=planned, hold_back=plan.hold_back > 0)
+    # A rolling rollout leaves no machine behind to compare the last batch with.
+    held = plan.hold_back > 0 and plan.strategy is not Strategy.ROLLING
+    even = plan.users_follow is UsersFollow.FLAG
+    return begin(plan.judge, steps=len(plan.steps), planned_polls=planned, hold_back=held, even=even)
 
 
 def situation_of(plan: RolloutPlan, look: Look) -> Situation:

@@ -48,12 +48,14 @@ class JudgeState:
     ``held`` stand beside the settings' metrics and limits. ``users``: affected users are counted, not requests.
     ``polls`` counts intervals with traffic, ``clean`` those without harm or gap in one stretch, ``absences`` the polls
     that a canary never seen was waited for. ``seen``: the canary has had a series in this rollout.
+    ``even``: the flag splits the users; where they follow machines, a balancer does as it likes.
     """
 
     settings: JudgeSettings
     steps: int
     planned_polls: int
     hold_back: bool = True
+    even: bool = True
     harm: Harm = field(default_factory=Harm)
     traffic: Traffic = field(default_factory=Traffic)
     alone: Alone = field(default_factory=Alone)

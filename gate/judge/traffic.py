@@ -23,16 +23,21 @@ USERS = 1000
 """Active users, where nobody has counted them."""
 
 
-def tolerated(share: int, users: int = USERS) -> float:
+UNEVEN = 0.5
+"""What of that is asked of machines behind a balancer: how evenly it spreads requests, nobody here knows."""
+
+
+def tolerated(share: int, users: int = USERS, *, even: bool = True) -> float:
     """The least share of requests, 0 to 1, at which a canary of this share of users misses nothing.
 
     Cohorts are drawn by hash, so the share that ``users`` people really are scatters around the one planned, for the
     whole rollout: four standard deviations of that are allowed for, on top of `MARGIN`. For a thousand users a 10 %
-    canary may get 5 % of the requests, a 50 % canary 35 %.
+    canary may get 5 % of the requests, a 50 % canary 35 %. ``even``: users are drawn by hash; they
+    do not follow machines.
     """
     planned = share / WHOLE
     scatter = sqrt((1.0 - planned) / (planned * max(1, users)))
-    return planned * MARGIN * max(0.3, 1.0 - 4.0 * scatter)
+    return planned * MARGIN * (1.0 if even else UNEVEN) * max(0.3, 1.0 - 4.0 * scatter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +52,13 @@ class Traffic:
     canary: int = 0
 
 
-def weigh(traffic: Traffic, *, stable: int, canary: int, share: int, step: int, stakes: Stakes, cap: float) -> Traffic:
+def weigh(
+    traffic: Traffic, *, stable: int, canary: int, share: int, step: int, stakes: Stakes, cap: float, even: bool = True
+) -> Traffic:
     """With one more poll's requests. Per request the bets are exact: linear in the share, 1 at the tolerated one."""
     if stable + canary == 0 or not 0 < share < WHOLE:
         return traffic
-    limit = tolerated(share)
+    limit = tolerated(share, even=even)
     factor = traffic.dispersion.factor
     gains = [(log1p(-limit * exp(-d)) - log1p(-limit)) * stable / factor - d * canary / factor for d in EFFECTS]
     new_step = step > traffic.step

@@ -25,16 +25,20 @@ Finding = tuple[VerdictWord, VerdictReason, str]
 _WEIGHED = (VerdictWord.HEALTHY, VerdictWord.INCONCLUSIVE)
 
 
-def begin(settings: JudgeSettings, *, steps: int, planned_polls: int, hold_back: bool = True) -> JudgeState:
+def begin(
+    settings: JudgeSettings, *, steps: int, planned_polls: int, hold_back: bool = True, even: bool = True
+) -> JudgeState:
     """A judge that has seen nothing, for a rollout of ``steps`` steps and about ``planned_polls`` polls in all.
 
     A wrong ``planned_polls`` costs speed, never validity. ``hold_back``: some users stay on stable at the last step.
+    ``even``: the flag splits the users, and not a balancer in front of machines.
     """
     return JudgeState(
         settings=settings,
         steps=steps,
         planned_polls=planned_polls,
         hold_back=hold_back,
+        even=even,
         further=tuple(Further() for _ in settings.metrics),
         held=tuple(Held() for _ in settings.limits),
         promotion=promotion.Promotion(limit=settings.exclude[0]),

@@ -49,7 +49,7 @@ from rampgate.machine.state import (
     next_deadline,
 )
 from rampgate.machine.told import obey
-from rampgate.plan import Policy, RolloutPlan
+from rampgate.plan import Policy, RolloutPlan, Strategy
 
 
 def begin(plan: RolloutPlan, event: Created, now: float) -> Transition:
@@ -153,6 +153,8 @@ def _resume(plan: RolloutPlan, state: State, event: Resumed, now: float) -> Tran
         state, attempt=state.attempt + 1, step=0, up=False, exposed=False, ends_as=None, widened_by=None,
         word=None, no_harm=False, judged_at=None, deadlines={}, baseline=event.baseline,
         fence=max(state.fence, event.fence),
+        # Targets that nobody has put back still run the new version: the first step begins without one.
+        deployed=state.deployed and plan.strategy is not Strategy.ROLLING,
     )  # fmt: skip
     moved = moves.deploy(plan, state, now, Reason.RESUMED, f"Resumed by {event.by}, with new evidence.")
     return moves.postponed(moved, event.not_before)

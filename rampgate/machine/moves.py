@@ -139,7 +139,7 @@ def deploy(plan: RolloutPlan, state: State, now: float, reason: Reason, text: st
         return verify(plan, state, now, reason, text)
     state = changed(state, reason, text, phase=Phase.DEPLOYING, since=now, actions=())
     start = max(now, state.clear_at)
-    state, actions = demand(state, (ActionKind.DEPLOY, ArmName.CANARY, start, None))
+    state, actions = demand(state, (ActionKind.DEPLOY, ArmName.CANARY, start, _in_the_dark(plan, state)))
     state = with_due(
         replace(state, deadlines=_lease_only(plan, state, now)),
         deploy=Due(at=start + plan.deploy, then=Policy.REVERT),
@@ -163,12 +163,19 @@ def postponed(moved: Transition, until: float) -> Transition:
 
 def verify(plan: RolloutPlan, state: State, now: float, reason: Reason, text: str) -> Transition:
     state = changed(state, reason, text, phase=Phase.VERIFYING, since=now, actions=(), deployed=True)
-    state, actions = demand(state, (ActionKind.VERIFY, ArmName.CANARY, now, None))
+    state, actions = demand(state, (ActionKind.VERIFY, ArmName.CANARY, now, _in_the_dark(plan, state)))
     state = with_due(
         replace(state, deadlines=_lease_only(plan, state, now)),
         verify=Due(at=now + plan.verify, then=Policy.REVERT),
     )
     return Transition(state=state, verb=Verb.HOLD, because=(Because(reason=reason, text=text),), actions=actions)
+
+
+def _in_the_dark(plan: RolloutPlan, state: State) -> int | None:
+    """The share of targets with the new version before the first step; ``None`` where it has a slot of its own."""
+    if plan.strategy is not Strategy.ROLLING:
+        return None
+    return 0 if state.baseline else WHOLE
 
 
 def go_dark(plan: RolloutPlan, state: State, now: float, text: str) -> Transition:
@@ -309,16 +316,20 @@ def first(plan: RolloutPlan, state: State, now: float, by: WidenedBy) -> Transit
 def revert(plan: RolloutPlan, state: State, now: float, because: Because) -> Transition:
     """Users to stable at once; then the hands undo the deployment and look at what was restored."""
     ends_as = Phase.FAILED if because.reason in _UNSEEN and not state.exposed else Phase.REVERTED
-    # Clients that are cut off follow within staleAfter: until then the canary must stay up for them.
-    clear_at = now + plan.stale_after if state.exposed else state.clear_at
+    rolls = plan.strategy is Strategy.ROLLING
+    # Clients that are cut off follow within staleAfter: until then the canary must stay up for them. Where users
+    # follow the machines, only the undoing takes them back.
+    clear_at = now + plan.stale_after if state.exposed and not rolls else state.clear_at
     undo_at = max(now, clear_at)
+    touched = step_share(plan, state.step) if rolls else None
     state = changed(
         state, because.reason, because.text, phase=Phase.REVERTING, since=now, ends_as=ends_as,
         actions=(), back_to=None, held_by=None, hurried=False, up=False, clear_at=clear_at,
     )  # fmt: skip
-    wanted: list[tuple[ActionKind, ArmName, float, int | None]] = [(ActionKind.UNDO, ArmName.CANARY, undo_at, None)]
+    wanted: list[tuple[ActionKind, ArmName, float, int | None]] = [(ActionKind.UNDO, ArmName.CANARY, undo_at, touched)]
     if state.baseline:
-        wanted.insert(0, (ActionKind.PROBE, ArmName.STABLE, now, None))
+        # In place, what was restored is there to be seen only once it is restored.
+        wanted.insert(1 if rolls else 0, (ActionKind.PROBE, ArmName.STABLE, now, WHOLE if rolls else None))
     state, actions = demand(state, *wanted)
     state = replace(state, deadlines=_lease_only(plan, state, now) if state.lease else {})
     state = with_due(state, retire=Due(at=undo_at + plan.retire, then=Policy.COMPLETE))

@@ -186,7 +186,8 @@ class ActionKind(StrEnum):
 class Action:
     """One numbered thing to do to an arm's deployment, not before ``not_before``; safe to do twice.
 
-    ``share`` is, for ``roll``, the share of targets that must run the canary's version afterwards.
+    ``share`` is there in a rolling rollout alone: the share of targets that must run the arm's version afterwards; for
+    ``undo`` that of those which may have been touched.
     """
 
     __pydantic_config__ = STRICT

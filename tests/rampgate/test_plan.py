@@ -23,11 +23,16 @@ from rampgate.plan import (
     percent,
     problems,
     seconds,
+    share_of,
+    targets_of,
 )
 
 STEPS = (Step(share=10_000), Step(share=50_000), Step(share=WHOLE))
 PLAN = RolloutPlan(flag="shop", environment="production", steps=STEPS)
 BLUE_GREEN = replace(PLAN, strategy=Strategy.BLUE_GREEN, steps=(Step(share=WHOLE),), hold_back=0)
+ROLLING = replace(
+    PLAN, strategy=Strategy.ROLLING, users_follow=UsersFollow.DEPLOYMENT, targets=("web-1", "web-2", "web-3")
+)
 NAN = float("nan")
 
 
@@ -35,7 +40,7 @@ def paths(**changes: object) -> list[str]:
     return [problem.path for problem in problems(replace(PLAN, **changes))]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("plan", [PLAN, BLUE_GREEN, replace(PLAN, strategy=Strategy.ROLLING)])
+@pytest.mark.parametrize("plan", [PLAN, BLUE_GREEN, ROLLING])
 def test_the_defaults_have_no_problem(plan: RolloutPlan):
     assert list(problems(plan)) == []
 
@@ -201,7 +206,32 @@ def test_users_follow_the_machines_only_where_machines_are_replaced(strategy: St
     plan = PLAN if strategy is Strategy.CANARY else BLUE_GREEN
     found = problems(replace(plan, users_follow=UsersFollow.DEPLOYMENT))
     assert [problem.path for problem in found] == ["usersFollow"]
-    assert paths(strategy=Strategy.ROLLING, users_follow=UsersFollow.DEPLOYMENT) == []
+    assert [problem.path for problem in problems(replace(plan, targets=("web-1", "web-2")))] == ["targets"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"users_follow": UsersFollow.FLAG}, ["usersFollow"]),
+        ({"targets": ()}, ["targets"]),
+        ({"targets": ("web-1",)}, ["targets"]),
+        ({"targets": ("web-1", "web-1", "web 3")}, ["targets[1]", "targets[2]"]),
+        ({"max_unavailable": 0}, ["maxUnavailable"]),
+        ({"max_unavailable": 3}, ["maxUnavailable"]),
+    ],
+)
+def test_a_rolling_rollout_needs_targets_of_which_one_stays_up(changes: dict[str, object], wrong: list[str]):
+    assert [problem.path for problem in problems(replace(ROLLING, **changes))] == wrong  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 7, 97, 1000])
+def test_a_count_of_targets_as_a_share_is_the_same_count_again(count: int):
+    assert [targets_of(share_of(number, count), count) for number in range(count + 1)] == list(range(count + 1))
+
+
+@pytest.mark.parametrize(("share", "count", "number"), [(10_000, 6, 1), (50_000, 6, 3), (50_000, 7, 4), (WHOLE, 6, 6)])
+def test_part_of_the_targets_is_rounded_up(share: int, count: int, number: int):
+    assert targets_of(share, count) == number
 
 
 @pytest.mark.parametrize(

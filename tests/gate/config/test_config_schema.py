@@ -37,7 +37,9 @@ BAD = [
     "hooks: [{when: some-day, command: ./x}]",
     "hooks: [{command: ./x}]",
     "margin: 0.5",
-    "strategy: rolling",
+    "strategy: roling",
+    "batches: [0]",
+    "batches: [half]",
 ]
 
 

@@ -69,14 +69,15 @@ def plans(draw: st.DrawFn) -> RolloutPlan:
     shares = sorted(draw(st.sets(st.integers(1, WHOLE - 6_000), max_size=3)))
     steps = tuple(Step(share=one, bake=draw(st.floats(0, 60)), confirm=draw(CONFIRMS)) for one in [*shares, WHOLE])
     strategy = draw(st.sampled_from(list(Strategy)))
-    follow = st.sampled_from(list(UsersFollow)) if strategy is Strategy.ROLLING else st.just(UsersFollow.FLAG)
+    rolls = strategy is Strategy.ROLLING
     lease = draw(st.floats(3, 60))
     plan = RolloutPlan(
         flag="shop",
         environment="production",
         steps=steps,
         strategy=strategy,
-        users_follow=draw(follow),
+        users_follow=UsersFollow.DEPLOYMENT if rolls else UsersFollow.FLAG,
+        targets=("web-1", "web-2", "web-3") if rolls else (),
         kind=draw(st.sampled_from(list(FlagKind))),
         hold_back=draw(st.sampled_from([0, 5_000])),
         poll=lease / 3.001,
