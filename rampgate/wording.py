@@ -50,16 +50,32 @@ _BACK = {Phase.REVERTING: "is taken back", Phase.REVERTED: "was taken back", Pha
 _RETIRING = "everybody is on {version}, and {stable} is being retired"
 
 
-def headline_of(phase: Phase, *, retiring: bool, baseline: bool) -> str:
+_IN_PLACE: Mapping[Phase, str] = {
+    Phase.DEPLOYING: "{version} is next, and every target runs {stable}",
+    Phase.VERIFYING: "{version} is next, and every target runs {stable}",
+    Phase.DARK: "{version} is next, and every target runs {stable}",
+    Phase.PROGRESSING: "{version} takes {share} of the targets",
+    Phase.WAITING: "{version} has {share} of the targets, and it waits for a yes",
+    Phase.PAUSED: "{version} has {share} of the targets, paused",
+    Phase.COMPLETING: "every target is on {version}; until it ends, {stable} can be put back",
+    Phase.REVERTING: "targets are being put back on {stable}",
+}
+"""A rolling rollout's: users follow the machines."""
+
+
+def headline_of(phase: Phase, *, retiring: bool, baseline: bool, in_place: bool = False) -> str:
     """Where a rollout stands, in one line, to be filled with ``version``, ``stable`` and ``share``.
 
     Args:
         phase: the rollout's.
         retiring: the old version may be gone already.
         baseline: there is a stable version.
+        in_place: targets are replaced where they are, and users follow them.
     """
     if not baseline and phase in _BACK:
         return f"{{version}} {_BACK[phase]}, and there is no version before it: nothing serves users"
+    if in_place and baseline and phase in _IN_PLACE:
+        return _IN_PLACE[phase]
     return _RETIRING if retiring else _HEADLINES[phase]
 
 

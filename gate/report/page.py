@@ -11,12 +11,13 @@ from gate.judge.replay import further
 from gate.report.chart import chart
 from gate.report.history import history
 from gate.report.prose import bar, code, plain
+from gate.report.targets import targets
 from gate.report.waiting import next_steps, still_to_say, waiting
 from rampgate import figures
 from rampgate.evidence import SAID_BY_HOOKS, Look, Sample
 from rampgate.machine.moves import step_share
 from rampgate.machine.state import Phase
-from rampgate.plan import WHOLE, RolloutPlan, percent
+from rampgate.plan import WHOLE, RolloutPlan, Strategy, percent
 from rampgate.rollout import Entry, Rollout
 from rampgate.wording import clock, count, headline_of, rate, ratio, sentences
 
@@ -105,7 +106,8 @@ def headline(rollout: Rollout, now: float) -> str:
     version, stable = code(rollout.version, 40), code(rollout.stable.version or "the stable version", 40)
     state = rollout.state
     retiring = state.phase is Phase.COMPLETING and state.retirement_begun
-    said = headline_of(state.phase, retiring=retiring, baseline=state.baseline)
+    in_place = rollout.plan.strategy is Strategy.ROLLING
+    said = headline_of(state.phase, retiring=retiring, baseline=state.baseline, in_place=in_place)
     words = said.format(version=version, stable=stable, share=share)
     return f"{_SIGNS[state.phase]} {plain(rollout.plan.environment, 60)}: {words}"
 
@@ -173,7 +175,8 @@ def _bar(rollout: Rollout, number: int, begun: Mapping[int, float]) -> str:
 def _when(rollout: Rollout, number: int, begun: Mapping[int, float], back: float | None, now: float) -> str:
     phase = rollout.state.phase
     if number not in begun:
-        held = rollout.plan.hold_back if number == rollout.plan.last else 0
+        rolls = rollout.plan.strategy is Strategy.ROLLING
+        held = rollout.plan.hold_back if number == rollout.plan.last and not rolls else 0
         ahead = not phase.is_final and phase is not Phase.REVERTING
         return f"{percent(held)} held back while it bakes" if held and ahead else ""
     later = [at for step, at in begun.items() if step > number]
@@ -221,6 +224,7 @@ def _facts(rollout: Rollout, looks: Sequence[Look], now: float) -> Iterator[str]
     if rollout.state.phase.is_final or rollout.state.phase is Phase.REVERTING:
         yield f"**Why:** {plain(rollout.state.text or rollout.state.reason)}"
     yield from next_steps(rollout)
+    yield from targets(rollout)
     yield from _evidence(rollout, looks)
     for line in waiting(rollout, looks, now):
         yield line

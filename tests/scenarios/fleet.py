@@ -53,8 +53,8 @@ class Fleet:
     def api(self) -> Api:
         return Api(self.server.url, self.key, timeout=30.0)
 
-    def start(self, holder: str) -> Living:
-        job = Job(
+    def job(self, holder: str) -> Job:
+        return Job(
             url=self.server.url,
             key=self.key,
             document={**self.document, "flag": self.flag},
@@ -62,7 +62,9 @@ class Fleet:
             journal=str(self.folder / f"{holder}.journal"),
             holder=holder,
         )
-        return self.gates.start(job)
+
+    def start(self, holder: str) -> Living:
+        return self.gates.start(self.job(holder))
 
     def rollout(self) -> Rollout:
         return until(lambda: self.api.find(flag=self.flag))[0]

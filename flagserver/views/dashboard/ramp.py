@@ -23,7 +23,7 @@ from rampgate.evidence import ArmName, Counters, Look, Sample
 from rampgate.machine.events import Judged, Told
 from rampgate.machine.moves import step_share
 from rampgate.machine.state import ActionKind, Order, Phase, Reason, Verb
-from rampgate.plan import WHOLE, percent
+from rampgate.plan import WHOLE, Strategy, percent
 from rampgate.rollout import Entry, Rollout, Telemetry
 from rampgate.wording import clock, count, headline_of, one_line, rate, sentences
 
@@ -146,7 +146,9 @@ def ramp(rollout: Rollout, entries: Sequence[Entry], telemetry: Telemetry | None
         version=short(rollout.version), stable=short(rollout.stable.version or "the stable version"),
         phase=state.phase, tone=TONES[state.phase],
         share=figures.people_read(rollout, now, clock(figures.bake_ends(rollout), now)),
-        headline=headline_of(state.phase, retiring=retiring, baseline=state.baseline),
+        headline=headline_of(
+            state.phase, retiring=retiring, baseline=state.baseline, in_place=rollout.plan.strategy is Strategy.ROLLING
+        ),
         slots=(rollout.stable.name, rollout.canary.name), revision=state.revision, attempt=state.attempt,
         is_over=state.phase.is_final, safety=safety(rollout, looks),
         coming=tuple(coming(rollout, looks, now)), notices=tuple(notices(rollout, now)),

@@ -12,10 +12,12 @@ from rampgate.machine.events import (
     Deployed,
     HookProgressed,
     Locked,
+    Resumed,
     RetirementBegun,
     Told,
 )
 from rampgate.machine.state import ActionKind, Deadline, Lock, Order, Phase, Reason, Refused, Verb
+from rampgate.plan import Strategy, UsersFollow
 from tests.rampgate.machine.ramp import PLAN, at_step, completing, dark, deploying, retiring, verifying
 
 BEFORE_RETIREMENT = [deploying, verifying, dark, lambda: at_step(1), lambda: at_step(3), completing]
@@ -309,3 +311,21 @@ def test_an_abort_in_the_moment_of_retirement_comes_too_late():
     ramp.now += ramp.due(Deadline.RETIRE) or 0
     assert ramp.tell(Order.REVERT).refusal is not None
     assert ramp.share == 100_000
+
+
+def test_a_rolling_revert_puts_targets_back_at_once_and_looks_at_them_afterwards():
+    ramp = at_step(2, replace(PLAN, strategy=Strategy.ROLLING, users_follow=UsersFollow.DEPLOYMENT))
+    ramp.do(ActionKind.ROLL)
+    ramp.judge(VerdictWord.REGRESSED)
+    assert [(one.kind, one.share, one.not_before) for one in ramp.state.actions] == [
+        (ActionKind.UNDO, 50_000, ramp.now),
+        (ActionKind.PROBE, 100_000, ramp.now),
+    ]
+
+
+def test_a_rolling_rollout_taken_up_again_begins_by_putting_back_what_was_left():
+    ramp = at_step(1, replace(PLAN, strategy=Strategy.ROLLING, users_follow=UsersFollow.DEPLOYMENT))
+    ramp.fail(ActionKind.ROLL)
+    ramp.after(PLAN.lease + 1)
+    ramp.hear(Resumed(by="a later run"))
+    assert [(one.kind, one.share) for one in ramp.state.actions] == [(ActionKind.DEPLOY, 0)]
