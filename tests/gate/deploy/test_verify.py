@@ -139,7 +139,7 @@ class TestProbes:
         assert [one.path for one in app.asked] == ["/g"]
 
     def test_a_slot_without_an_address_does_not_pass(self, bench: Bench, app: ScriptedServer) -> None:
-        assert "no address for slot green" in bench.answer(Probe(url={"blue": app.url})).text
+        assert "no address for green" in bench.answer(Probe(url={"blue": app.url})).text
 
     def test_headers_are_sent_and_expected(self, bench: Bench, app: ScriptedServer) -> None:
         probe = Probe(url=app.url, headers={"X-Slot": "{{slot}}"}, answers={"x-version": "{{version}}"})
