@@ -26,7 +26,7 @@ class RunRollout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObeyComment:
-    """A comment on a pull request that may hold a command. Nobody has looked yet who may say what.
+    """A comment that may hold a command, on a pull request or on a commit. Nobody has looked yet who may say what.
 
     ``created_at`` is in seconds since the epoch on GitHub's clock; ``edited``: it was changed since. ``author`` wrote
     it and ``sender`` caused the event; the runner's two actors are in ``Runner``.
@@ -39,8 +39,9 @@ class ObeyComment:
     sender: str
     created_at: float
     edited: bool
-    pull_request: int
+    pull_request: int | None
     url: str
+    commit: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,8 @@ class Notice:
     text: str
 
 
+NO_COMMAND = Notice(reason=NoticeReason.NO_COMMAND, text="The comment holds no command.")
+
 Activity = RunRollout | ObeyComment | Sweep | Validate | Notice
 
 Event = Mapping[str, Any]
@@ -81,10 +84,15 @@ _RELEASES = frozenset({"push", "workflow_dispatch", "release"})
 _PULL_REQUESTS = frozenset({"pull_request", "pull_request_target"})
 _VALIDATED = _PULL_REQUESTS | {"merge_group"}
 _RELEASE_NOTHING = {
-    "schedule": "It runs the default branch's workflow at whatever commit that branch has.",
-    "issue_comment": "It runs the default branch's workflow at whatever commit that branch has.",
+    **dict.fromkeys(
+        ("schedule", "issue_comment", "commit_comment"),
+        "It runs the default branch's workflow at whatever commit that branch has.",
+    ),
     "merge_group": "Its commit is a candidate that may never be merged.",
 }
+_COMMENTS = frozenset({"issue_comment", "commit_comment"})
+_PREFIXES = ("/", ".", "!")
+"""What a command can begin with, whatever the configuration says. The rest is told apart once that is known."""
 _NO_COMMIT = "0" * 40
 
 
@@ -133,7 +141,7 @@ def _mode_of(event_name: str) -> Mode:
         return Mode.RUN
     if event_name in _VALIDATED:
         return Mode.VALIDATE
-    return {"issue_comment": Mode.COMMENT, "schedule": Mode.SWEEP}.get(event_name, Mode.AUTO)
+    return {**dict.fromkeys(_COMMENTS, Mode.COMMENT), "schedule": Mode.SWEEP}.get(event_name, Mode.AUTO)
 
 
 def _run(runner: Runner, inputs: Inputs, event: Event) -> RunRollout | Notice:
@@ -187,17 +195,18 @@ def _fork() -> Notice:
 
 
 def _comment(runner: Runner, event: Event) -> ObeyComment | Notice:
-    if runner.event_name != "issue_comment":
+    if runner.event_name not in _COMMENTS:
         raise EventError(f"The event {runner.event_name} holds no comment.", do="Obey comments on: issue_comment.")
     if _field(event, "action", str) != "created":
         return Notice(reason=NoticeReason.COMMENT_EDITED, text="Only new comments are obeyed.")
-    issue = _field(event, "issue", dict)
+    on_commit = runner.event_name == "commit_comment"
+    issue = {} if on_commit else _field(event, "issue", dict)
     comment = _field(event, "comment", dict)
-    if not isinstance(issue.get("pull_request"), dict):
+    if not on_commit and not isinstance(issue.get("pull_request"), dict):
         return Notice(reason=NoticeReason.NOT_A_PULL_REQUEST, text="The comment is on an issue, not on a pull request.")
     body = comment.get("body") or ""
-    if not isinstance(body, str) or not body.startswith("/"):
-        return Notice(reason=NoticeReason.NO_COMMAND, text="The comment holds no command.")
+    if not isinstance(body, str) or not body.startswith(_PREFIXES):
+        return NO_COMMAND
     user = _field(comment, "user", dict, "comment.")
     created = _field(comment, "created_at", str, "comment.")
     return ObeyComment(
@@ -208,8 +217,9 @@ def _comment(runner: Runner, event: Event) -> ObeyComment | Notice:
         sender=_field(_field(event, "sender", dict), "login", str, "sender."),
         created_at=_moment(created, "comment.created_at"),
         edited=_field(comment, "updated_at", str, "comment.") != created,
-        pull_request=_field(issue, "number", int, "issue."),
+        pull_request=None if on_commit else _field(issue, "number", int, "issue."),
         url=_field(comment, "html_url", str, "comment."),
+        commit=_field(comment, "commit_id", str, "comment.") if on_commit else "",
     )
 
 

@@ -8,17 +8,22 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, assert_never
 
-from gate.activity import Notice, ObeyComment, RunRollout, Sweep, Validate, choose, event_of
+from gate.activity import NO_COMMAND, Notice, ObeyComment, RunRollout, Sweep, Validate, choose, event_of
 from gate.before import looked_ahead, tell_pull_request, validated
 from gate.cancelled import Farewell, said_farewell
-from gate.commands.answer import Reply, obey, puzzled
+from gate.commands import wording
+from gate.commands.answer import obey, puzzled
+from gate.commands.desk import Back, Desk, Reply
 from gate.commands.parse import NotACommand, NotUnderstood, parse
 from gate.commands.permissions import Comment
+from gate.config import CommandRules, Config, command_rules
 from gate.errors import EventError, Exit, RampgateError
+from gate.github.port import GitHub, Reaction
 from gate.inputs import Runner
 from gate.release import Release, fitting, is_left_alone, left_behind, release
 from gate.report import page, result
@@ -111,11 +116,15 @@ def run(step: Step) -> Exit:
         case Validate():
             return validate(step, activity)
         case Notice():
-            say(annotation(Level.NOTICE, activity.text, title="Rampgate"))
-            _hand_on(step, result.outputs_without(Decision.NOTHING, activity.reason, activity.text))
-            return Exit.DONE
+            return _noticed(step, activity)
         case _:
             assert_never(activity)
+
+
+def _noticed(step: Step, notice: Notice) -> Exit:
+    say(annotation(Level.NOTICE, notice.text, title="Rampgate"))
+    _hand_on(step, result.outputs_without(Decision.NOTHING, notice.reason, notice.text))
+    return Exit.DONE
 
 
 def validate(step: Step, activity: Validate) -> Exit:
@@ -133,10 +142,6 @@ def run_rollout(step: Step, activity: RunRollout) -> Exit:
     """Release a version: from dark to promoted, or back."""
     config, runner = step.config(), step.runner
     found = looked_ahead(config, str(step.inputs.config), step.server, step.means(), say)
-    ends = step.job_end()
-    ends.foretell(config.plan)
-    telling = step.telling(config, found.brief)
-    gate = step.gate(config, telling, ends)
     wanted = Release(
         key=f"{runner.repository}:{runner.run_id}:{activity.sha}",
         version=activity.version,
@@ -148,6 +153,14 @@ def run_rollout(step: Step, activity: RunRollout) -> Exit:
         ref=runner.ref or None,
         repository_id=runner.repository_id,
     )
+    return _released(step, config, wanted, found.brief)
+
+
+def _released(step: Step, config: Config, wanted: Release, outlook: tuple[str, ...] = ()) -> Exit:
+    ends = step.job_end()
+    ends.foretell(config.plan)
+    telling = step.telling(config, outlook)
+    gate = step.gate(config, telling, ends)
     begun: list[Rollout] = []
 
     def begin(rollout: Rollout) -> None:
@@ -195,22 +208,54 @@ def _pull_request_of(step: Step, sha: str) -> int | None:
 
 def obey_comment(step: Step, activity: ObeyComment) -> Exit:
     """Obey a command in a comment, and where nobody drives, do what it leads to."""
-    words = parse(activity.body)
-    if isinstance(words, NotACommand):
-        say("The comment holds no command.")
-        return Exit.DONE
-    comment = _comment(step.runner, activity)
     github = step.github()
+    rules = _rules(step, github)
+    words = parse(activity.body, rules.prefix)
+    if isinstance(words, NotACommand):
+        return _noticed(step, NO_COMMAND)
+    comment = _comment(step.runner, activity)
     if isinstance(words, NotUnderstood):
         reply = puzzled(words, comment, github)
     else:
-        reply = obey(words, comment, github, step.server)
+        reply = obey(words, comment, Desk(github=github, flagserver=step.server, rules=rules))
     say(reply.text)
-    refused = reply.denied is not None or any(not one.obeyed for one in reply.results)
+    refused = reply.reaction in (Reaction.REFUSED, Reaction.CONFUSED) or any(not one.obeyed for one in reply.results)
+    refused = refused or reply.denied is not None
     reason = reply.denied.denial.value if reply.denied else "refused" if refused else "obeyed"
     _hand_on(step, result.outputs_without(Decision.REFUSED if refused else Decision.OBEYED, reason, reply.text))
     _do_what_is_left(step, reply)
-    return Exit.DONE
+    return Exit.DONE if reply.back is None else _go_back(step, reply.back, comment, github)
+
+
+def _rules(step: Step, github: GitHub) -> CommandRules:
+    """The rules as the default branch has them: no pull request's head can change who may do what."""
+    path = str(step.inputs.config)
+    try:
+        text = github.file(path)
+        return command_rules(text, where=path) if text is not None else CommandRules()
+    except RampgateError as error:
+        say(annotation(Level.WARNING, f"Only orders that make things safer are obeyed. {error}", title="Rampgate"))
+        return CommandRules(unreadable=str(error))
+
+
+def _go_back(step: Step, back: Back, comment: Comment, github: GitHub) -> Exit:
+    """Start the rollout that `/rollback` asks for, with the hooks of this checkout, and drive it to its end."""
+    wanted = Release(
+        key=back.key,
+        version=back.version,
+        by=back.by,
+        sha=back.sha,
+        repository=comment.repository,
+        pull_request=comment.pull_request,
+        run_url=step.runner.run_url,
+        repository_id=step.runner.repository_id,
+    )
+    try:
+        return _released(step, step.config(back.environment), wanted)
+    except RampgateError as error:
+        with suppress(RampgateError):
+            github.reply(comment.thread, wording.did_not_begin(str(error)), comment.id)
+        raise
 
 
 def _comment(runner: Runner, activity: ObeyComment) -> Comment:
@@ -218,6 +263,7 @@ def _comment(runner: Runner, activity: ObeyComment) -> Comment:
         id=activity.comment_id,
         repository=runner.repository,
         pull_request=activity.pull_request,
+        commit=activity.commit,
         created_at=activity.created_at,
         author=activity.author,
         author_is_user=activity.author_is_user,

@@ -4,34 +4,40 @@ A command is the first line of a comment, from its first character on; so what i
 or further down is never one. `/abort` with anything after it is always understood.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from enum import StrEnum
+
+from pydantic_core import PydanticCustomError
+
+from gate.config import CommandName
+from gate.config.rules import spaced
+from gate.config.words import duration
 
 LONGEST_REASON = 500
 """Characters; the rest of a longer reason is dropped."""
 
+_NEAR = 0.8
+_OTHERS = frozenset({"block", "unblock"})
+"""Words of other tools that look like ours."""
 
-class CommandName(StrEnum):
-    PROMOTE = "promote"
-    ABORT = "abort"
-    PAUSE = "pause"
-    RESUME = "resume"
-    STATUS = "status"
-    HELP = "help"
+_FOR = re.compile(r"(?:^|\s)for\s+(\d.*)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandText:
-    """How a command is written, and what it does, in one sentence."""
+    """How a command is written, and what it does, in one sentence.
+
+    ``most`` is how many words may follow it; ``None``: a reason of any length.
+    """
 
     usage: str
     text: str
-    takes_reason: bool = False
+    most: int | None = 1
 
 
-COMMANDS: Mapping[str, CommandText] = {
+COMMANDS: Mapping[CommandName, CommandText] = {
     CommandName.PROMOTE: CommandText(
         usage="promote [full] [environment]",
         text="Go on to the next step now; with `full`, to everybody.",
@@ -39,16 +45,36 @@ COMMANDS: Mapping[str, CommandText] = {
     CommandName.ABORT: CommandText(
         usage="abort [environment] [reason]",
         text="Take the new version away from all users at once.",
-        takes_reason=True,
+        most=None,
     ),
     CommandName.PAUSE: CommandText(
         usage="pause [environment] [reason]",
         text="Stay where it is; harm still reverts it, and so does a pause that nobody ends in time.",
-        takes_reason=True,
+        most=None,
     ),
     CommandName.RESUME: CommandText(usage="resume [environment]", text="End a pause and go on."),
+    CommandName.RETRY: CommandText(
+        usage="retry [environment]",
+        text="Run a release again that ended for want of a gate, a source, traffic or an answer.",
+    ),
     CommandName.STATUS: CommandText(usage="status [environment]", text="Say where it stands, and why."),
-    CommandName.HELP: CommandText(usage="help", text="Show these commands."),
+    CommandName.LOCK: CommandText(
+        usage="lock [environment] [reason] [for 2h]",
+        text="Let nothing of this flag widen, a day long unless told; a lock never stops a revert.",
+        most=None,
+    ),
+    CommandName.UNLOCK: CommandText(usage="unlock [environment]", text="Lift this flag's locks."),
+    CommandName.OVERRIDE: CommandText(
+        usage="override [environment] <sha> <reason>",
+        text="Let a version be tried again that regressed or was aborted.",
+        most=None,
+    ),
+    CommandName.ROLLBACK: CommandText(
+        usage="rollback [environment] [version]",
+        text="Start a rollout back to an earlier version; the one before, unless told.",
+        most=2,
+    ),
+    CommandName.HELP: CommandText(usage="help", text="Show these commands.", most=None),
 }
 
 
@@ -56,14 +82,16 @@ COMMANDS: Mapping[str, CommandText] = {
 class Command:
     """An order.
 
-    ``environment`` is the one named, or ``None``. After a command that takes a reason the first word may be an
-    environment or the reason's beginning: all of it is in ``reason`` until ``within`` has told them apart.
+    ``environment`` is the one named, or ``None``. Where more may follow, the first word may be an environment or
+    the beginning of the rest: all of it is in ``reason`` until ``within`` has told them apart. ``lasts`` is for how
+    many seconds a lock shall hold, where that was said.
     """
 
     name: CommandName
     full: bool = False
     environment: str | None = None
     reason: str = ""
+    lasts: float | None = None
 
     def within(self, environments: Collection[str]) -> "Command":
         """The command, its first word taken for the environment where there is one of that name."""
@@ -90,34 +118,63 @@ def parse(body: str, prefix: str = "/") -> Command | NotACommand | NotUnderstood
 
     Args:
         body: the whole comment, as it was written.
-        prefix: what a command begins with.
+        prefix: what a command begins with. After one that is a word, such as `/rg`, all that follows is for us.
     """
     lines = body.splitlines()
     first = lines[0] if lines else ""
-    if not first.startswith(prefix) or not first[len(prefix) :].strip() or first[len(prefix)].isspace():
+    is_word, rest = prefix[-1:].isalnum(), first[len(prefix) :]
+    if not first.startswith(prefix) or (rest[:1].isspace() or not rest) != is_word:
+        # A word with nothing behind it is still for us.
         return NotACommand()
-    word, *after = first[len(prefix) :].split(maxsplit=1)
-    rest = _visible("".join(after))
+    if not rest.strip():
+        return _unknown("", prefix) if is_word else NotACommand()
+    word, *after = rest.split(maxsplit=1)
     try:
         name = CommandName(word.lower())
     except ValueError:
-        near: list[str] = get_close_matches(word.lower(), list(COMMANDS), n=1, cutoff=0.7)
-        if not near or not word.strip(".,:;!?").isalpha():
-            return NotACommand()
-        return NotUnderstood(text=f"There is no command {prefix}{word}. Did you mean {prefix}{near[0]}?")
-    if COMMANDS[name].takes_reason:
-        return Command(name=name, reason=rest[:LONGEST_REASON])
+        return _unknown(word, prefix)
+    words = _visible("".join(after))
     if name is CommandName.HELP:
         return Command(name=name)
-    return _with_words(name, rest.split(), prefix)
+    if name is CommandName.LOCK:
+        return _lock(words, prefix)
+    if COMMANDS[name].most is None:
+        return Command(name=name, reason=words[:LONGEST_REASON])
+    return _with_words(name, words.split(), prefix)
+
+
+def _unknown(word: str, prefix: str) -> NotACommand | NotUnderstood:
+    near: list[str] = get_close_matches(word.lower(), list(COMMANDS), n=1, cutoff=_NEAR)
+    meant = f"Did you mean {spaced(prefix)}{near[0]}?" if near else f"See {spaced(prefix)}help."
+    if not prefix[-1:].isalnum():
+        if not near or word.lower() in _OTHERS or not word.strip(".,:;!?").isalpha():
+            return NotACommand()
+    elif not word:
+        return NotUnderstood(text=f"Say what to do. {meant}")
+    return NotUnderstood(text=f"There is no command {spaced(prefix)}{_visible(word)[:40]}. {meant}")
+
+
+def _lock(words: str, prefix: str) -> Command | NotUnderstood:
+    found = _FOR.search(words)
+    if found is None:
+        return Command(name=CommandName.LOCK, reason=words[:LONGEST_REASON])
+    try:
+        lasts = duration(found[1].lower())
+    except PydanticCustomError as error:
+        hint = (error.context or {}).get("hint")
+        meant = f"Did you mean `for {hint}`?" if hint else "A lock holds for so long: `for 30m`, `for 1h30m`."
+        return NotUnderstood(text=f"{spaced(prefix)}lock: {found[0].strip()} is no duration. {meant}")
+    return Command(name=CommandName.LOCK, reason=words[: found.start()].strip()[:LONGEST_REASON], lasts=lasts)
 
 
 def _with_words(name: CommandName, words: list[str], prefix: str) -> Command | NotUnderstood:
     full = name is CommandName.PROMOTE and "full" in (word.lower() for word in words[:2])
     others = [word for word in words if not (full and word.lower() == "full")]
-    if len(others) > 1 or len(words) > len(others) + 1:
-        usage = f"{prefix}{COMMANDS[name].usage}"
-        return NotUnderstood(text=f"{prefix}{name} takes fewer words: {usage}")
+    if len(others) > (COMMANDS[name].most or 0) or len(words) > len(others) + 1:
+        usage = f"{spaced(prefix)}{COMMANDS[name].usage}"
+        return NotUnderstood(text=f"{spaced(prefix)}{name} takes fewer words: {usage}")
+    if name is CommandName.ROLLBACK:
+        return Command(name=name, reason=" ".join(others))
     return Command(name=name, full=full, environment=others[0] if others else None)
 
 

@@ -4,7 +4,8 @@
 `faults.py` puts what is wrong into words.
 """
 
-from gate.config.load import from_document, load, read
+from gate.config.load import command_rules, from_document, load, read
+from gate.config.rules import CommandName, CommandRules, Requirement, Right
 from gate.config.values import (
     CheckConfig,
     CommandCheck,
@@ -20,13 +21,18 @@ from gate.config.values import (
 __all__ = [
     "CheckConfig",
     "CommandCheck",
+    "CommandName",
+    "CommandRules",
     "Config",
     "FurtherMetric",
     "GitHubWishes",
     "HookConfig",
     "HttpCheck",
     "Moment",
+    "Requirement",
     "RevertWishes",
+    "Right",
+    "command_rules",
     "from_document",
     "load",
     "read",

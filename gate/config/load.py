@@ -14,6 +14,7 @@ from gate.config.github import wishes_of
 from gate.config.hooks import hooks_of
 from gate.config.models import File
 from gate.config.resolve import metrics_of, misfits, plan_of, verify_of
+from gate.config.rules import CommandRules, OnlyCommands, rules_of
 from gate.config.text import LARGEST, parse
 from gate.config.values import Config
 from gate.errors import ConfigError, MisuseError
@@ -177,3 +178,25 @@ def _tidy(found: list[Problem], document: Mapping[str, Any]) -> tuple[Problem, .
     for problem in found:
         once.setdefault(problem.path, problem)
     return tuple(sorted(once.values(), key=lambda problem: order.get(_first(problem.path), len(order))))
+
+
+def command_rules(text: str, *, where: str) -> CommandRules:
+    """How comments give orders, from the text of the configuration; the rest of it may have problems.
+
+    Raises:
+        ConfigError: with everything that is wrong with the section, or with the text as YAML.
+    """
+    document, found = parse(text)
+    found = [one for one in found if not document or _first(one.path) == "commands"]
+    if found:
+        raise ConfigError(where, tuple(found))
+    try:
+        keys = OnlyCommands.model_validate(document).commands
+    except ValidationError as error:
+        raise ConfigError(where, tuple(fault.problem for fault in faults(error, root=OnlyCommands))) from None
+    flag, environment = document.get("flag"), document.get("environment")
+    return rules_of(
+        keys,
+        flag=flag if isinstance(flag, str) else None,
+        environment=environment if isinstance(environment, str) else None,
+    )

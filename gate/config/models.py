@@ -19,6 +19,7 @@ from gate.config.deploys import deploy_keys
 from gate.config.github import GitHubKeys, RevertKeys
 from gate.config.hooks import MOST_HOOKS, HookKeys
 from gate.config.keys import Keys
+from gate.config.rules import CommandsKeys
 from gate.config.sources import metric
 from gate.config.steps import BatchKeys, ConfirmKeys, StepKeys
 from gate.config.values import HttpCheck
@@ -312,3 +313,4 @@ class File(Keys):
     policies: PolicyKeys = Field(default=PolicyKeys(), description="What follows when a verdict stands for too long.")
     on_revert: RevertKeys = Field(default=RevertKeys(), description="What is opened when a version is taken back.")
     github: GitHubKeys = Field(default=GitHubKeys(), description="What GitHub is told beside the comment.")
+    commands: CommandsKeys = Field(default=CommandsKeys(), description="How comments give orders, and who may.")

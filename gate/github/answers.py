@@ -81,6 +81,19 @@ class Collaboration(_Answer):
     user: Collaborator
 
 
+class Membership(_Answer):
+    """Somebody invited to a team is ``pending`` until they accept."""
+
+    state: str
+
+
+class Run(_Answer):
+    id: int
+    html_url: str
+    status: str | None
+    conclusion: str | None
+
+
 class Deployment(_Answer):
     """``payload`` comes back as an object, or as its JSON in a string, or in a string twice."""
 

@@ -21,6 +21,8 @@ from gate.github.port import (
     PullRequest,
     Reaction,
     Seen,
+    Thread,
+    WorkflowRun,
 )
 
 ACTIONS_BOT = "github-actions[bot]"
@@ -28,6 +30,7 @@ ACTIONS_BOT = "github-actions[bot]"
 
 LONGEST_DESCRIPTION = 140
 PAYLOAD_TYPE = "rampgate"
+_STANDS = " stands"
 
 MOST_EARLIER = 20
 """How many earlier deployments are looked at, newest first."""
@@ -112,22 +115,31 @@ class GitHubApi(GitHub):
         _, there = marker.split(comment.body)
         return there.seen(at, int(comment.updated_at.timestamp())) if there else None
 
-    def reply(self, pull_request: int, body: str, in_reply_to: int) -> None:
-        line = f"<!-- rampgate-reply:{in_reply_to} -->"
+    def reply(self, thread: Thread, body: str, in_reply_to: int, *, stands: bool = False) -> None:
+        line = f"{_reply_to(in_reply_to)}{_STANDS if stands else ''} -->"
         whole = f"{cut(body.rstrip(), marker.LONGEST_COMMENT - len(line) - 2)}\n\n{line}"
-
-        def found() -> answers.Comment | None:
-            return self._own(pull_request, lambda text: text.rstrip().endswith("\n" + line))
-
         with self._calls.patiently():
-            there = found()
+            there = self._reply(thread, in_reply_to)
             if there is None:
-                self._calls.post(answers.Comment, self._comments(pull_request), {"body": whole}, found=found)
+                self._calls.post(
+                    answers.Comment,
+                    self._comments(thread),
+                    {"body": whole},
+                    found=lambda: self._reply(thread, in_reply_to),
+                )
             elif there.body != whole:
-                self._calls.patch(answers.Comment, self._at("issues", "comments", there.id), {"body": whole})
+                self._calls.patch(answers.Comment, self._one_comment(there.id, thread), {"body": whole})
 
-    def react(self, comment_id: int, reaction: Reaction) -> None:
-        where = self._at("issues", "comments", comment_id, "reactions")
+    def answered(self, thread: Thread, comment_id: int) -> str | None:
+        with self._calls.patiently():
+            there = self._reply(thread, comment_id)
+        if there is None:
+            return None
+        text, _, line = there.body.rstrip().rpartition("\n")
+        return text.rstrip() if line.endswith(f"{_STANDS} -->") else None
+
+    def react(self, comment_id: int, reaction: Reaction, *, on_commit: bool = False) -> None:
+        where = self._one_comment(comment_id, "" if on_commit else 0) + path("reactions")
         try:
             with self._calls.patiently(tries=1):
                 self._calls.post(answers.Identified, where, {"content": str(reaction)}, found=lambda: None)
@@ -143,6 +155,41 @@ class GitHubApi(GitHub):
         if there.user.login.casefold() != login.casefold():
             return PermissionUnknown(login=login, text=f"GitHub answered for {there.user.login}")
         return Permission(login=there.user.login, role_name=there.role_name, **there.user.permissions.model_dump())
+
+    def in_team(self, team: str, login: str) -> bool | PermissionUnknown:
+        organisation, _, slug = team.partition("/")
+        where = path("orgs", organisation, "teams", slug)
+        try:
+            with self._calls.patiently():
+                try:
+                    there = self._calls.get(answers.Membership, where + path("memberships", login))
+                except CallError as error:
+                    if error.trouble is not Trouble.NOT_FOUND:
+                        raise
+                    # The same answer for a stranger and for a team that the token may not see.
+                    self._calls.get(answers.Identified, where)
+                    return False
+        except GitHubError as error:
+            return PermissionUnknown(login=login, text=f"the team {team}: {error.what}")
+        return there.state == "active"
+
+    def run(self, run_id: int) -> WorkflowRun:
+        with self._calls.patiently():
+            return self._run(run_id)
+
+    def run_again(self, run: WorkflowRun) -> None:
+        where = self._at("actions", "runs", run.id, "rerun-failed-jobs" if run.failed else "rerun")
+
+        def found() -> dict[str, Any] | None:
+            return None if self._run(run.id).is_over else {}
+
+        with self._calls.patiently():
+            self._calls.post(dict[str, Any], where, {}, found=found)
+
+    def _run(self, run_id: int) -> WorkflowRun:
+        there = self._calls.get(answers.Run, self._at("actions", "runs", run_id))
+        over = there.status == "completed"
+        return WorkflowRun(id=there.id, url=there.html_url, is_over=over, failed=over and there.conclusion != "success")
 
     def deployment(self, sha: str, environment: str, payload: DeploymentPayload) -> int:
         where = self._at("deployments")
@@ -251,8 +298,19 @@ class GitHubApi(GitHub):
     def _at(self, *parts: str | int) -> str:
         return self._repository + path(*parts)
 
-    def _comments(self, pull_request: int) -> str:
-        return self._at("issues", pull_request, "comments")
+    def _comments(self, thread: Thread) -> str:
+        kind = "commits" if isinstance(thread, str) else "issues"
+        return self._at(kind, thread, "comments")
+
+    def _one_comment(self, comment_id: int, thread: Thread = 0) -> str:
+        return (
+            self._at("comments", comment_id) if isinstance(thread, str) else self._at("issues", "comments", comment_id)
+        )
+
+    def _reply(self, thread: Thread, comment_id: int) -> answers.Comment | None:
+        """Our answer to a comment, on its last line."""
+        ends = (f"\n{_reply_to(comment_id)} -->", f"\n{_reply_to(comment_id)}{_STANDS} -->")
+        return self._own(thread, lambda text: text.rstrip().endswith(ends))
 
     def _pull_request(self, pull: answers.Pull) -> PullRequest:
         home = pull.head.repo.full_name if pull.head.repo else None
@@ -277,10 +335,10 @@ class GitHubApi(GitHub):
                 self._login = ACTIONS_BOT
         return self._login
 
-    def _own(self, pull_request: int, fits: Callable[[str], bool]) -> answers.Comment | None:
+    def _own(self, thread: Thread, fits: Callable[[str], bool]) -> answers.Comment | None:
         """The oldest of our own comments whose body fits."""
         me = self._me()
-        for comment in self._calls.pages(answers.Comment, self._comments(pull_request)):
+        for comment in self._calls.pages(answers.Comment, self._comments(thread)):
             if comment.user is not None and comment.user.login == me and fits(comment.body):
                 return comment
         return None
@@ -291,7 +349,7 @@ class GitHubApi(GitHub):
     def _comment(self, comment_id: int, environment: str) -> answers.Comment | None:
         """Our sticky comment by its id, or ``None`` where it is gone, or is not that."""
         try:
-            comment = self._calls.get(answers.Comment, self._at("issues", "comments", comment_id))
+            comment = self._calls.get(answers.Comment, self._one_comment(comment_id))
         except CallError as error:
             if error.trouble is Trouble.NOT_FOUND:
                 return None
@@ -308,7 +366,7 @@ class GitHubApi(GitHub):
                 return old.id
             whole = marker.joined(text, new.after(there, int(old.updated_at.timestamp())))
             try:
-                edited = self._calls.patch(answers.Comment, self._at("issues", "comments", old.id), {"body": whole})
+                edited = self._calls.patch(answers.Comment, self._one_comment(old.id), {"body": whole})
                 return edited.id
             except CallError as error:
                 if error.trouble is not Trouble.NOT_FOUND:
@@ -319,6 +377,10 @@ class GitHubApi(GitHub):
             return self._find(pull_request, environment)
 
         return self._calls.post(answers.Comment, self._comments(pull_request), {"body": whole}, found=found).id
+
+
+def _reply_to(comment_id: int) -> str:
+    return f"<!-- rampgate-reply:{comment_id}"
 
 
 def _is_for(body: str, environment: str) -> bool:

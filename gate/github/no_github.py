@@ -14,6 +14,8 @@ from gate.github.port import (
     PullRequest,
     Reaction,
     Seen,
+    Thread,
+    WorkflowRun,
 )
 
 
@@ -37,14 +39,26 @@ class NoGitHub(GitHub):
     def seen(self, pull_request: int, environment: str, at: float) -> Seen | None:
         return None
 
-    def reply(self, pull_request: int, body: str, in_reply_to: int) -> None:
+    def reply(self, thread: Thread, body: str, in_reply_to: int, *, stands: bool = False) -> None:
         self._nothing()
 
-    def react(self, comment_id: int, reaction: Reaction) -> None:
+    def answered(self, thread: Thread, comment_id: int) -> str | None:
+        return None
+
+    def react(self, comment_id: int, reaction: Reaction, *, on_commit: bool = False) -> None:
         self._nothing()
 
     def permission(self, login: str) -> PermissionUnknown:
         return PermissionUnknown(login=login, text="there is no GitHub here")
+
+    def in_team(self, team: str, login: str) -> PermissionUnknown:
+        return self.permission(login)
+
+    def run(self, run_id: int) -> WorkflowRun:
+        raise GitHubError(f"Run {run_id} cannot be read: there is no GitHub here.")
+
+    def run_again(self, run: WorkflowRun) -> None:
+        raise GitHubError(f"Run {run.id} cannot be started: there is no GitHub here.")
 
     def deployment(self, sha: str, environment: str, payload: DeploymentPayload) -> int:
         self._nothing()

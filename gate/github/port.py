@@ -1,19 +1,23 @@
 """What the gate asks of GitHub, as a port and its values. Knows nothing of HTTP.
 
 Every call raises `gate.errors.GitHubError` and nothing else; the caller may log it and go on, for GitHub decides
-nothing about a rollout. The two calls that never raise are `react` and `permission`.
+nothing about a rollout. The calls that never raise are `react`, `permission` and `in_team`.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+Thread = int | str
+"""Where people talk: a pull request, by its number, or a commit, by its SHA."""
+
 
 class Reaction(StrEnum):
-    """How a comment is answered at a glance: seen, done, refused, not understood."""
+    """How a comment is answered at a glance: seen, done, something begins, refused, not understood."""
 
     SEEN = "eyes"
     DONE = "+1"
+    BEGUN = "rocket"
     REFUSED = "-1"
     CONFUSED = "confused"
 
@@ -50,14 +54,6 @@ class Permission:
     maintain: bool = False
     admin: bool = False
 
-    @property
-    def reads(self) -> bool:
-        return self.pull or self.triage or self.writes
-
-    @property
-    def writes(self) -> bool:
-        return self.push or self.maintain or self.admin
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermissionUnknown:
@@ -85,6 +81,16 @@ class Seen:
 
     rollout: str | None
     revision: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowRun:
+    """A run of a workflow. ``failed``: it is over, and at least one of its jobs has to be run again."""
+
+    id: int
+    url: str
+    is_over: bool
+    failed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,14 +148,28 @@ class GitHub(Protocol):
     def seen(self, pull_request: int, environment: str, at: float) -> Seen | None:
         """What the sticky comment showed at the moment ``at`` (GitHub's clock, seconds); ``None``: there was none."""
 
-    def reply(self, pull_request: int, body: str, in_reply_to: int) -> None:
-        """Answer a comment. A second answer to the same comment edits the first."""
+    def reply(self, thread: Thread, body: str, in_reply_to: int, *, stands: bool = False) -> None:
+        """Answer a comment. A second answer to the same comment edits the first. ``stands``: see `answered`."""
 
-    def react(self, comment_id: int, reaction: Reaction) -> None:
+    def answered(self, thread: Thread, comment_id: int) -> str | None:
+        """The answer that a comment has, where it is one that stands: what was asked is done, and not done again."""
+
+    def react(self, comment_id: int, reaction: Reaction, *, on_commit: bool = False) -> None:
         """Put a reaction on a comment, or not: nothing depends on it, and no failure is raised."""
 
     def permission(self, login: str) -> Permission | PermissionUnknown:
         """What somebody may do. Whatever goes wrong is ``PermissionUnknown``, never a raise and never a yes."""
+
+    def in_team(self, team: str, login: str) -> bool | PermissionUnknown:
+        """Whether somebody is in a team, `organisation/slug`. Never a raise; a team that the token may not see is
+        unknown.
+        """
+
+    def run(self, run_id: int) -> WorkflowRun:
+        """A run of a workflow of this repository."""
+
+    def run_again(self, run: WorkflowRun) -> None:
+        """Run a run again that is over: its failed jobs, or all where none failed. Needs `actions: write`."""
 
     def deployment(self, sha: str, environment: str, payload: DeploymentPayload) -> int:
         """The id of the rollout's deployment, created where there is none; never two, whatever fails."""

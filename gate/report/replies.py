@@ -58,8 +58,8 @@ def status(rollouts: Sequence[Rollout]) -> str:
 
 
 def which(order: str, environments: Sequence[str]) -> str:
-    """Several rollouts are active, and the order names none of them."""
-    names = " or ".join(code(f"/{order} {environment}") for environment in environments)
+    """Several rollouts are active, and the order, as it was written, names none of them."""
+    names = " or ".join(code(f"{order} {environment}") for environment in environments)
     return f"Several rollouts are active here, so nothing was done. Say which: {names}."
 
 
@@ -70,6 +70,6 @@ def no_rollout(environment: str | None) -> str:
 
 
 def commands(usages: Mapping[str, str]) -> str:
-    """The help: each command's usage, without its slash, and what it does."""
-    rows = "\n".join(f"| `/{usage}` | {text} |" for usage, text in usages.items())
+    """The help: each command's usage, and what it does."""
+    rows = "\n".join(f"| `{usage}` | {text} |" for usage, text in usages.items())
     return f"| command | what it does |\n|:--|:--|\n{rows}\n\nA command is the first line of a new comment."

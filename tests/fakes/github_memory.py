@@ -43,7 +43,9 @@ class GitHubMemory(WorkflowRuns):
         self.assignable: set[str] = set()
         self.conflicting: set[int] = set()
         self.roles: dict[str, tuple[str, str | None]] = {}
-        self._issue_of: dict[int, int] = {}
+        self.teams: dict[str, set[str]] = {}
+        self.shows_teams = True
+        self._thread_of: dict[int, int | str] = {}
         self._tokens: dict[str, _Token] = {}
         self._ids = iter(range(101, 10**9))
 
@@ -87,23 +89,31 @@ class GitHubMemory(WorkflowRuns):
         """What somebody may do: none, read, triage, write, maintain or admin; ``role_name`` for a custom role."""
         self.roles[login] = (role, role_name)
 
-    def comment(self, issue: int, body: str, *, by: str) -> int:
-        """Somebody comments; the comment's id."""
+    def team(self, name: str, *logins: str) -> None:
+        """A team, `organisation/slug`, and who is in it."""
+        self.teams[name] = set(logins)
+
+    def comment(self, thread: int | str, body: str, *, by: str) -> int:
+        """Somebody comments on an issue, by its number, or on a commit, by its SHA; the comment's id."""
         with self.lock:
             number = next(self._ids)
-            author = self._user(by)
-            self.comments[number] = shapes.comment(self._repository(), author, issue, number, body, self.clock())
-            self._issue_of[number] = issue
+            shape = shapes.commit_comment if isinstance(thread, str) else shapes.comment
+            made = shape(self._repository(), self._user(by), thread, number, body, self.clock())  # type: ignore[arg-type]
+            self.comments[number] = made
+            self._thread_of[number] = thread
             return number
 
     def delete_comment(self, number: int) -> None:
         with self.lock:
             del self.comments[number]
 
-    def bodies(self, issue: int) -> list[str]:
-        """The comments on an issue, oldest first."""
+    def bodies(self, thread: int | str) -> list[str]:
+        """The comments on an issue or a commit, oldest first."""
         with self.lock:
-            return [one["body"] for number, one in self.comments.items() if self._issue_of[number] == issue]
+            return [one["body"] for one in self._said_in(thread)]
+
+    def _said_in(self, thread: int | str) -> list[Json]:
+        return [one for number, one in self.comments.items() if self._thread_of[number] == thread]
 
     # What a request does.
 
@@ -121,7 +131,7 @@ class GitHubMemory(WorkflowRuns):
             if path == "/graphql" and method == "POST":
                 return 200, self._revert(token.login, body["variables"]["input"]), {}
             where = unquote(path).removeprefix(f"/repos/{self.repository}")
-            if where == unquote(path):
+            if where == unquote(path) and not where.startswith("/orgs/"):
                 raise Refusal(404, "Not Found")
             if method != "GET" and token.may is not None and not any(word in where for word in token.may):
                 raise Refusal(403, "Resource not accessible by integration")
@@ -133,6 +143,8 @@ class GitHubMemory(WorkflowRuns):
                     return status, answer, {}
             raise Refusal(404, "Not Found")
         except Refusal as said:
+            if not said.message:
+                return said.status, None, {}
             return said.status, {"message": said.message, "documentation_url": "", "status": str(said.status)}, {}
 
     def _page(self, path: str, query: Mapping[str, str], items: list[Json]) -> tuple[int, Any, dict[str, str]]:
@@ -200,17 +212,32 @@ class GitHubMemory(WorkflowRuns):
 
     def _list_comments(self, _login: str, issue: str, **_: Any) -> tuple[int, Any]:
         self._known(self.pulls, int(issue))
-        return 200, [one for number, one in self.comments.items() if self._issue_of[number] == int(issue)]
+        return 200, self._said_in(int(issue))
+
+    def _list_commit_comments(self, _login: str, sha: str, **_: Any) -> tuple[int, Any]:
+        self._known(self.commits, sha)
+        return 200, self._said_in(sha)
 
     def _add_comment(self, login: str, issue: str, *, body: Any, **_: Any) -> tuple[int, Any]:
         self._known(self.pulls, int(issue))
         return 201, self.comments[self.comment(int(issue), _comment_body(body), by=login)]
 
-    def _read_comment(self, _login: str, number: str, **_: Any) -> tuple[int, Any]:
-        return 200, self._known(self.comments, int(number))
+    def _add_commit_comment(self, login: str, sha: str, *, body: Any, **_: Any) -> tuple[int, Any]:
+        self._known(self.commits, sha)
+        return 201, self.comments[self.comment(sha, _comment_body(body), by=login)]
 
-    def _edit_comment(self, login: str, number: str, *, body: Any, **_: Any) -> tuple[int, Any]:
-        there = self._known(self.comments, int(number))
+    def _comment(self, kind: str, number: str) -> Json:
+        """A comment, looked for where its kind is kept: those of issues and of commits have paths of their own."""
+        there: Json = self._known(self.comments, int(number))
+        if isinstance(self._thread_of[int(number)], str) != (kind == "comments"):
+            raise Refusal(404, "Not Found")
+        return there
+
+    def _read_comment(self, _login: str, kind: str, number: str, **_: Any) -> tuple[int, Any]:
+        return 200, self._comment(kind, number)
+
+    def _edit_comment(self, login: str, kind: str, number: str, *, body: Any, **_: Any) -> tuple[int, Any]:
+        there = self._comment(kind, number)
         if there["user"]["login"] != login:
             raise Refusal(403, "Resource not accessible by integration")
         edited = there | {"body": _comment_body(body), "updated_at": shapes.when(self.clock())}
@@ -222,12 +249,12 @@ class GitHubMemory(WorkflowRuns):
         self.delete_comment(int(number))
         return 204, None
 
-    def _list_reactions(self, _login: str, number: str, **_: Any) -> tuple[int, Any]:
-        self._known(self.comments, int(number))
+    def _list_reactions(self, _login: str, kind: str, number: str, **_: Any) -> tuple[int, Any]:
+        self._comment(kind, number)
         return 200, self.reactions.get(int(number), [])
 
-    def _react(self, login: str, number: str, *, body: Any, **_: Any) -> tuple[int, Any]:
-        self._known(self.comments, int(number))
+    def _react(self, login: str, kind: str, number: str, *, body: Any, **_: Any) -> tuple[int, Any]:
+        self._comment(kind, number)
         content = body.get("content")
         if content not in ("+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes"):
             raise Refusal(422, "Validation Failed")
@@ -241,6 +268,16 @@ class GitHubMemory(WorkflowRuns):
     def _permission(self, _login: str, login: str, **_: Any) -> tuple[int, Any]:
         role, role_name = self._known(self.roles, login)
         return 200, shapes.collaborator(self.url, login, self._number(login), role, role_name)
+
+    def _read_team(self, _login: str, organisation: str, slug: str, **_: Any) -> tuple[int, Any]:
+        if not self.shows_teams or f"{organisation}/{slug}" not in self.teams:
+            raise Refusal(404, "Not Found")
+        return 200, shapes.team(self.url, organisation, slug)
+
+    def _membership(self, _login: str, organisation: str, slug: str, login: str, **_: Any) -> tuple[int, Any]:
+        if not self.shows_teams or login not in self.teams.get(f"{organisation}/{slug}", ()):
+            raise Refusal(404, "")
+        return 200, {"url": f"{self.url}/orgs/{organisation}", "role": "member", "state": "active"}
 
     def _list_deployments(self, _login: str, *, query: Mapping[str, str], **_: Any) -> tuple[int, Any]:
         wanted = {key: query[key] for key in ("sha", "ref", "task", "environment") if key in query}
@@ -313,11 +350,19 @@ _CALLS: tuple[tuple[str, str, Callable[..., tuple[int, Any]]], ...] = (
     ("POST", r"/issues", GitHubMemory._add_issue),
     ("GET", r"/issues/(\d+)/comments", GitHubMemory._list_comments),
     ("POST", r"/issues/(\d+)/comments", GitHubMemory._add_comment),
-    ("GET", r"/issues/comments/(\d+)", GitHubMemory._read_comment),
-    ("PATCH", r"/issues/comments/(\d+)", GitHubMemory._edit_comment),
+    ("GET", r"/commits/([^/]+)/comments", GitHubMemory._list_commit_comments),
+    ("POST", r"/commits/([^/]+)/comments", GitHubMemory._add_commit_comment),
+    ("GET", r"/(issues/comments)/(\d+)", GitHubMemory._read_comment),
+    ("GET", r"/(comments)/(\d+)", GitHubMemory._read_comment),
+    ("PATCH", r"/(issues/comments)/(\d+)", GitHubMemory._edit_comment),
+    ("PATCH", r"/(comments)/(\d+)", GitHubMemory._edit_comment),
     ("DELETE", r"/issues/comments/(\d+)", GitHubMemory._remove_comment),
-    ("GET", r"/issues/comments/(\d+)/reactions", GitHubMemory._list_reactions),
-    ("POST", r"/issues/comments/(\d+)/reactions", GitHubMemory._react),
+    ("GET", r"/(issues/comments)/(\d+)/reactions", GitHubMemory._list_reactions),
+    ("GET", r"/(comments)/(\d+)/reactions", GitHubMemory._list_reactions),
+    ("POST", r"/(issues/comments)/(\d+)/reactions", GitHubMemory._react),
+    ("POST", r"/(comments)/(\d+)/reactions", GitHubMemory._react),
+    ("GET", r"/orgs/([^/]+)/teams/([^/]+)", GitHubMemory._read_team),
+    ("GET", r"/orgs/([^/]+)/teams/([^/]+)/memberships/([^/]+)", GitHubMemory._membership),
     ("GET", r"/collaborators/([^/]+)/permission", GitHubMemory._permission),
     ("GET", r"/deployments", GitHubMemory._list_deployments),
     ("POST", r"/deployments", GitHubMemory._add_deployment),

@@ -33,6 +33,7 @@ class WorkflowRuns:
         self.inputs: dict[int, Json] = {}
         self.steps: dict[int, Json] = {}
         self.tells_run = True
+        self.run_again: list[tuple[int, str]] = []
 
     def begin_run(self, file: str, inputs: Json, ref: str = "main") -> int:
         """A run begins, whose name holds its correlation; its id."""
@@ -41,6 +42,21 @@ class WorkflowRuns:
         self.runs[number] = shapes.workflow_run(self._repository(), number, file, title, ref, self.clock())
         self.inputs[number] = dict(inputs)
         return number
+
+    def run(self, number: int, conclusion: str | None) -> None:
+        """A run that was not dispatched; without a conclusion it is not over."""
+        begun = shapes.workflow_run(self._repository(), number, "release.yml", "A change", "main", self.clock())
+        over = {"status": "completed", "conclusion": conclusion} if conclusion else {}
+        self.runs[number], self.inputs[number] = begun | over, {}
+        self.workflow = lambda _: None
+
+    def _run_again(self, _login: str, number: str, how: str, **_: Any) -> tuple[int, Any]:
+        there = self.runs[int(number)]
+        if there["status"] != "completed":
+            raise Refusal(403, "This workflow is already running")
+        self.runs[int(number)] = there | {"status": "queued", "conclusion": None}
+        self.run_again.append((int(number), how))
+        return 201, {}
 
     def _dispatch(self, _login: str, file: str, *, body: Any, **_: Any) -> tuple[int, Any]:
         if file not in self.declared:
@@ -86,6 +102,8 @@ RUN_CALLS: tuple[tuple[str, str, Callable[..., tuple[int, Any]]], ...] = (
     ("POST", r"/actions/workflows/([^/]+)/dispatches", WorkflowRuns._dispatch),
     ("GET", r"/actions/workflows/([^/]+)/runs", WorkflowRuns._list_runs),
     ("GET", r"/actions/runs/(\d+)", WorkflowRuns._read_run),
+    ("POST", r"/actions/runs/(\d+)/(rerun)", WorkflowRuns._run_again),
+    ("POST", r"/actions/runs/(\d+)/(rerun-failed-jobs)", WorkflowRuns._run_again),
     ("POST", r"/actions/runs/(\d+)/cancel", WorkflowRuns._cancel_run),
     ("GET", r"/actions/runs/(\d+)/jobs", WorkflowRuns._list_jobs),
 )

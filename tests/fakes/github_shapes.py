@@ -313,3 +313,50 @@ def job(run: Json, steps: Json) -> Json:
             for number, (name, conclusion) in enumerate(steps.items(), 1)
         ],
     }
+
+
+def commit_comment(repo: Json, author: Json, sha: str, number: int, body: str, at: float) -> Json:
+    url = f"{repo['url']}/comments/{number}"
+    return {
+        "id": number,
+        "node_id": f"CC_{number}",
+        "url": url,
+        "html_url": url,
+        "user": author,
+        **dict.fromkeys(("position", "line", "path")),
+        "commit_id": sha,
+        "created_at": when(at),
+        "updated_at": when(at),
+        "author_association": "NONE",
+        "body": body,
+    }
+
+
+def team(api: str, organisation: str, slug: str) -> Json:
+    url = f"{api}/orgs/{organisation}"
+    urls = ("url", "repos_url", "events_url", "hooks_url", "issues_url", "html_url", "avatar_url")
+    counts = ("public_repos", "public_gists", "followers", "following")
+    return {
+        "id": 1,
+        "node_id": "T_1",
+        **dict.fromkeys(("url", "members_url", "html_url", "repositories_url"), f"{url}/teams/{slug}"),
+        "name": slug,
+        "slug": slug,
+        "description": None,
+        "permission": "pull",
+        "type": "organization",
+        **dict.fromkeys(("created_at", "updated_at"), when(0)),
+        **dict.fromkeys(("members_count", "repos_count"), 1),
+        "organization": {
+            "login": organisation,
+            "id": 2,
+            "node_id": "O_2",
+            **dict.fromkeys(urls, url),
+            **dict.fromkeys(("members_url", "public_members_url"), f"{url}/members"),
+            **dict.fromkeys(("description", "archived_at")),
+            **dict.fromkeys(("has_organization_projects", "has_repository_projects"), True),
+            **dict.fromkeys(counts, 0),
+            "type": "Organization",
+            **dict.fromkeys(("created_at", "updated_at"), when(0)),
+        },
+    }

@@ -31,6 +31,13 @@ CALLS = {
     f"{REPOSITORY}/actions/runs/{{run_id}}": ("get",),
     f"{REPOSITORY}/actions/runs/{{run_id}}/cancel": ("post",),
     f"{REPOSITORY}/actions/runs/{{run_id}}/jobs": ("get",),
+    f"{REPOSITORY}/commits/{{commit_sha}}/comments": ("get", "post"),
+    f"{REPOSITORY}/comments/{{comment_id}}": ("get", "patch"),
+    f"{REPOSITORY}/comments/{{comment_id}}/reactions": ("get", "post"),
+    f"{REPOSITORY}/actions/runs/{{run_id}}/rerun": ("post",),
+    f"{REPOSITORY}/actions/runs/{{run_id}}/rerun-failed-jobs": ("post",),
+    "/orgs/{org}/teams/{team_slug}": ("get",),
+    "/orgs/{org}/teams/{team_slug}/memberships/{username}": ("get",),
 }
 PROSE = frozenset({"description", "summary", "example", "examples", "externalDocs", "tags", "operationId", "title"})
 

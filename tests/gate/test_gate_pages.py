@@ -10,8 +10,10 @@ import yaml
 from pydantic import BaseModel
 
 from gate.activity import NoticeReason
+from gate.commands.permissions import Denial
 from gate.config import load
 from gate.config.models import File, HttpCheckKeys, PolicyKeys, StepKeys, TimeoutKeys
+from gate.config.rules import CommandsKeys
 from gate.errors import ErrorReason, Exit
 from gate.report import Decision
 from rampgate.evidence import VerdictReason
@@ -39,6 +41,7 @@ def keys(model: type[BaseModel], prefix: str = "") -> list[str]:
         ("Verification", [*keys(HttpCheckKeys), "command"]),
         ("Time-outs", keys(TimeoutKeys, "timeouts.")),
         ("Policies", keys(PolicyKeys, "policies.")),
+        ("Commands", keys(CommandsKeys)),
     ],
 )
 def test_every_key_of_the_configuration_has_a_row_and_no_other_has(heading: str, expected: list[str]) -> None:
@@ -61,6 +64,7 @@ def test_every_example_of_the_configuration_is_sound() -> None:
         ("What the judge found", VerdictReason),
         ("Why an order or a report changed nothing", Refused),
         ("Why there was nothing to do", NoticeReason),
+        ("Why a comment was not obeyed", Denial),
         ("Why a run ended in an error", ErrorReason),
     ],
 )

@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002 - the arguments are the port's
 """A pull request with comments on a fake GitHub, and rollouts under the real state machine."""
 
 from collections.abc import Iterator
@@ -5,17 +6,20 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from gate.commands.answer import Reply, obey, puzzled
+from gate.commands.answer import obey, puzzled
+from gate.commands.desk import Desk, Reply
 from gate.commands.parse import Command, NotUnderstood, parse
 from gate.commands.permissions import Comment
+from gate.config import CommandRules, command_rules
 from gate.errors import FlagServerUnreachableError
 from gate.github.api import GitHubApi
 from gate.github.calls import Manners
+from rampgate.locks import HeldLock, NewLock
 from rampgate.machine import handle, share
 from rampgate.machine.events import Told
 from rampgate.machine.state import Lease, Phase, State
 from rampgate.plan import RolloutPlan, Step
-from rampgate.rollout import Answer, Rollout, Slot
+from rampgate.rollout import Answer, RefusedVersion, Rollout, Slot, Slots
 from tests.fakes.github import FakeGitHub
 from tests.fakes.github_contract import contract
 
@@ -32,6 +36,10 @@ class Rollouts:
     kept: dict[str, Rollout] = field(default_factory=dict)
     posted: list[tuple[str, Told, str]] = field(default_factory=list)
     silent_for: set[str] = field(default_factory=set)
+    held: list[HeldLock] = field(default_factory=list)
+    refused: list[RefusedVersion] = field(default_factory=list)
+    allowed: list[tuple[str, str, str]] = field(default_factory=list)
+    serves: str | None = None
     _answers: dict[str, Answer] = field(default_factory=dict)
 
     def add(self, name: str, *, environment: str = "production", flag: str = "shop", **facts: object) -> Rollout:
@@ -62,10 +70,11 @@ class Rollouts:
     def find(
         self,
         *,
+        environment: str | None = None,
+        flag: str | None = None,
         repository: str | None = None,
         pull_request: int | None = None,
         sha: str | None = None,
-        active: bool | None = None,
     ) -> tuple[Rollout, ...]:
         if "find" in self.silent_for:
             raise FlagServerUnreachableError("No answer.")
@@ -74,9 +83,41 @@ class Rollouts:
             one
             for one in self.kept.values()
             if all(value is None or getattr(one, key) == value for key, value in wanted.items())
-            and active in (None, not one.state.phase.is_final)
+            and environment in (None, one.plan.environment)
+            and flag in (None, one.plan.flag)
         ]
         return tuple(sorted(fits, key=lambda one: -one.created_at))
+
+    def rollout(self, rollout_id: str) -> Rollout:
+        return self.kept[rollout_id]
+
+    def slots(self, environment: str, flag: str) -> Slots | None:
+        return Slots(stable=Slot(name="blue", version=self.serves), idle=Slot(name="green"))
+
+    def lock(self, new: NewLock) -> HeldLock:
+        for one in self.held:
+            if one.key == new.key:
+                return one
+        made = HeldLock(
+            id=f"lk_{len(self.held)}", reason=new.reason, by=new.by, scope=f"{new.flag} in {new.environment}",
+            holds=True, since=self.now, until=new.until, created_at=self.now,
+            environment=new.environment, flag=new.flag, key=new.key,
+        )  # fmt: skip
+        self.held.append(made)
+        return made
+
+    def locks(self, environment: str | None = None, flag: str | None = None) -> tuple[HeldLock, ...]:
+        return tuple(one for one in self.held if one.environment in (None, environment) and one.flag in (None, flag))
+
+    def unlock(self, lock_id: str, *, by: str, reason: str | None = None) -> None:
+        self.held = [one for one in self.held if one.id != lock_id]
+
+    def refused_versions(self, environment: str, flag: str) -> tuple[RefusedVersion, ...]:
+        return tuple(self.refused)
+
+    def allow(self, environment: str, flag: str, version: str, *, by: str, reason: str) -> None:
+        self.refused = [one for one in self.refused if one.version != version]
+        self.allowed.append((version, by, reason))
 
     def post(self, rollout_id: str, event: Told, event_id: str) -> Answer:
         if rollout_id in self.silent_for:
@@ -109,6 +150,11 @@ class PullRequest:
     github: FakeGitHub
     rollouts: Rollouts
     clock: Clock
+    rules: CommandRules = field(default_factory=CommandRules)
+
+    def ruled(self, text: str) -> None:
+        """What the default branch's configuration says of commands."""
+        self.rules = command_rules(f"flag: shop\nenvironment: production\ncommands: {text}\n", where="the file")
 
     def tells(self, revision: int, *, rollout: str = "r1", environment: str = "production") -> None:
         """The gate's own sticky comment, as of now."""
@@ -121,7 +167,7 @@ class PullRequest:
         return self.runs(self.comments(body, by=by, **changes), body)
 
     def comments(self, body: str, *, by: str = "ann", **changes: object) -> Comment:
-        number = self.github.comment(7, body, by=by)
+        number = self.github.comment(HEAD if changes.get("commit") else 7, body, by=by)
         comment = Comment(
             id=number, repository="acme/shop", pull_request=7, created_at=self.clock.now, author=by,
             author_is_user=True, sender=by, edited=False, actor=by, triggering_actor=by,
@@ -129,11 +175,11 @@ class PullRequest:
         return replace(comment, **changes)  # type: ignore[arg-type]
 
     def runs(self, comment: Comment, body: str) -> Reply:
-        command = parse(body)
+        command = parse(body, self.rules.prefix)
         if isinstance(command, NotUnderstood):
             return puzzled(command, comment, self._api())
         assert isinstance(command, Command)
-        return obey(command, comment, self._api(), self.rollouts)
+        return obey(command, comment, Desk(github=self._api(), flagserver=self.rollouts, rules=self.rules))
 
     def reactions(self, comment_id: int | None = None) -> list[str]:
         """The reactions on a comment, or on the only one that has any."""

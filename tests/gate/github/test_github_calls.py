@@ -83,8 +83,6 @@ def test_permission_is_read_from_the_booleans(api: GitHubApi, github: FakeGitHub
     found = api.permission("ann")
     assert isinstance(found, Permission)
     assert {name for name in ROLES["admin"] if getattr(found, name)} == set(ROLES[role])
-    assert found.writes == (role in ("write", "maintain", "admin"))
-    assert found.reads == (role != "none")
     assert found.role_name == "shop keeper"
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -38,6 +39,27 @@ def late_calls(number: int, run: int) -> list[tuple[str, str, object]]:
     ]
 
 
+def _orders(comment: int, remark: int) -> list[tuple[str, str, Any]]:
+    """What orders in comments ask for beyond answers."""
+    return [
+        ("GET", f"{REPOSITORY}/commits/{HEAD}/comments", None),
+        ("POST", f"{REPOSITORY}/commits/{HEAD}/comments", {"body": "there"}),
+        ("GET", f"{REPOSITORY}/comments/{remark}", None),
+        ("GET", f"{REPOSITORY}/comments/{comment}", None),
+        ("PATCH", f"{REPOSITORY}/comments/{remark}", {"body": "other"}),
+        ("POST", f"{REPOSITORY}/comments/{remark}/reactions", {"content": "rocket"}),
+        ("GET", f"{REPOSITORY}/comments/{remark}/reactions", None),
+        ("GET", f"{REPOSITORY}/actions/runs/55", None),
+        ("POST", f"{REPOSITORY}/actions/runs/55/rerun-failed-jobs", {}),
+        ("POST", f"{REPOSITORY}/actions/runs/55/rerun", {}),
+        ("POST", f"{REPOSITORY}/actions/runs/56/rerun", {}),
+        ("GET", "/orgs/acme/teams/sre", None),
+        ("GET", "/orgs/acme/teams/sre/memberships/ann", None),
+        ("GET", "/orgs/acme/teams/sre/memberships/rob", None),
+        ("GET", "/orgs/acme/teams/ops", None),
+    ]
+
+
 @pytest.fixture
 def every_exchange() -> list[Exchange]:
     """Each call of the fake once, good and bad."""
@@ -46,6 +68,9 @@ def every_exchange() -> list[Exchange]:
         github.pull(8, head_sha=HEAD, merge_sha="b" * 40, merged=True)
         github.role("ann", "maintain", role_name="shop keeper")
         github.files["a/b.yml"] = b"flag: shop\n"
+        github.team("acme/sre", "ann")
+        github.run(55, "failure")
+        github.run(56, "success")
         comment = github.comment(7, "hello", by="ann")
         deployment = {"ref": HEAD, "auto_merge": False, "required_contexts": []}
         calls = [
@@ -72,6 +97,7 @@ def every_exchange() -> list[Exchange]:
             ("POST", f"{REPOSITORY}/statuses/{HEAD}", {"state": "pending", "context": "rampgate/x"}),
             ("GET", f"{REPOSITORY}/commits/{HEAD}/statuses", None),
             ("GET", f"{REPOSITORY}/contents/a/b.yml", None),
+            *_orders(comment, github.comment(HEAD, "hello", by="ann")),
             ("DELETE", f"{REPOSITORY}/issues/comments/{comment}", None),
         ]
         headers = {"Authorization": f"Bearer {github.token('ann')}"}
