@@ -30,7 +30,6 @@ ACTIONS_BOT = "github-actions[bot]"
 
 LONGEST_DESCRIPTION = 140
 PAYLOAD_TYPE = "rampgate"
-_STANDS = " stands"
 
 MOST_EARLIER = 20
 """How many earlier deployments are looked at, newest first."""
@@ -116,8 +115,7 @@ class GitHubApi(GitHub):
         return there.seen(at, int(comment.updated_at.timestamp())) if there else None
 
     def reply(self, thread: Thread, body: str, in_reply_to: int, *, stands: bool = False) -> None:
-        line = f"{_reply_to(in_reply_to)}{_STANDS if stands else ''} -->"
-        whole = f"{cut(body.rstrip(), marker.LONGEST_COMMENT - len(line) - 2)}\n\n{line}"
+        whole = marker.reply(body, in_reply_to, stands=stands)
         with self._calls.patiently():
             there = self._reply(thread, in_reply_to)
             if there is None:
@@ -133,10 +131,7 @@ class GitHubApi(GitHub):
     def answered(self, thread: Thread, comment_id: int) -> str | None:
         with self._calls.patiently():
             there = self._reply(thread, comment_id)
-        if there is None:
-            return None
-        text, _, line = there.body.rstrip().rpartition("\n")
-        return text.rstrip() if line.endswith(f"{_STANDS} -->") else None
+        return marker.standing(there.body) if there else None
 
     def react(self, comment_id: int, reaction: Reaction, *, on_commit: bool = False) -> None:
         where = self._one_comment(comment_id, "" if on_commit else 0) + path("reactions")
@@ -308,9 +303,7 @@ class GitHubApi(GitHub):
         )
 
     def _reply(self, thread: Thread, comment_id: int) -> answers.Comment | None:
-        """Our answer to a comment, on its last line."""
-        ends = (f"\n{_reply_to(comment_id)} -->", f"\n{_reply_to(comment_id)}{_STANDS} -->")
-        return self._own(thread, lambda text: text.rstrip().endswith(ends))
+        return self._own(thread, lambda text: marker.answers(text, comment_id))
 
     def _pull_request(self, pull: answers.Pull) -> PullRequest:
         home = pull.head.repo.full_name if pull.head.repo else None
@@ -377,10 +370,6 @@ class GitHubApi(GitHub):
             return self._find(pull_request, environment)
 
         return self._calls.post(answers.Comment, self._comments(pull_request), {"body": whole}, found=found).id
-
-
-def _reply_to(comment_id: int) -> str:
-    return f"<!-- rampgate-reply:{comment_id}"
 
 
 def _is_for(body: str, environment: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 from urllib.parse import quote, unquote
 
+from gate.foreign import cut
 from gate.github.port import Seen
 
 LONGEST_COMMENT = 65_536
@@ -98,3 +99,29 @@ def joined(text: str, marker: Marker) -> str:
 def _trail(text: str) -> tuple[tuple[int, int], ...]:
     pairs = re.findall(r"(\d{1,15})@(\d{1,15})", text, re.ASCII)
     return tuple((int(revision), int(since)) for revision, since in pairs)
+
+
+_STANDS = " stands -->"
+"""How the last line of an answer ends that is given again, whoever asks the same again."""
+
+
+def reply(body: str, comment_id: int, *, stands: bool) -> str:
+    """An answer's body: the text, cut where GitHub would refuse it, and the comment that it answers as its last line."""
+    line = f"{_reply_to(comment_id)}{_STANDS if stands else ' -->'}"
+    return f"{cut(body.rstrip(), LONGEST_COMMENT - len(line) - 2)}\n\n{line}"
+
+
+def answers(body: str, comment_id: int) -> bool:
+    """Whether a comment's body is an answer to that comment."""
+    start = _reply_to(comment_id)
+    return body.rstrip().endswith((f"\n{start} -->", f"\n{start}{_STANDS}"))
+
+
+def standing(body: str) -> str | None:
+    """The text of an answer that stands."""
+    text, _, line = body.rstrip().rpartition("\n")
+    return text.rstrip() if line.endswith(_STANDS) else None
+
+
+def _reply_to(comment_id: int) -> str:
+    return f"<!-- rampgate-reply:{comment_id}"
