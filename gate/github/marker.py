@@ -106,7 +106,7 @@ _STANDS = " stands -->"
 
 
 def reply(body: str, comment_id: int, *, stands: bool) -> str:
-    """An answer's body: the text, cut where GitHub would refuse it, and the comment that it answers as its last line."""
+    """An answer: its text, cut where GitHub would refuse it, and the comment that it answers, as its last line."""
     line = f"{_reply_to(comment_id)}{_STANDS if stands else ' -->'}"
     return f"{cut(body.rstrip(), LONGEST_COMMENT - len(line) - 2)}\n\n{line}"
 
