@@ -146,20 +146,19 @@ class Telling:
         if rollout.id in self._replaced:
             return True
         server, plan = self._audience.server, rollout.plan
-        told = []
+        told, all_ended = [], True
         for one in server.find(environment=plan.environment, flag=plan.flag, limit=10):
             if one.superseded_by != rollout.id:
                 continue
-            if not one.state.phase.is_final:
-                told.append(False)
-            else:
+            all_ended = all_ended and one.state.phase.is_final
+            if one.state.phase.is_final:
                 entries = server.entries(one.id)
                 links = replace(self._links(one), run=one.run_url, outlook=())
                 mine = one.pull_request == rollout.pull_request
                 old = replace(one, pull_request=None) if mine else one
                 news = News(rollout=old, looks=figures.looks_of(one, entries), entries=entries, links=links)
                 told.append(self._outlets.tell(github, news))
-        if all(told):
+        if all(told) and all_ended:
             self._replaced.add(rollout.id)
         return all(told)
 

@@ -88,7 +88,9 @@ class NoGitHub(GitHub):
         self._nothing()
 
     def follow_up(self, wanted: FollowUp) -> int:
-        raise GitHubError("There is no GitHub here to open anything on.")
+        error = GitHubError("There is no GitHub here to open anything on.")
+        error.lasting = True
+        raise error
 
     def file(self, path: str) -> str | None:
         return None

@@ -186,8 +186,9 @@ def _text(news: News) -> str:
 
 
 def _author(github: GitHub, pull_request: int | None) -> str | None:
-    """Who is to look at it; a bot cannot."""
-    if pull_request is None:
+    """Who is to look at it; a bot cannot, and an issue that nobody is assigned to is better than none."""
+    try:
+        author = github.pull_request(pull_request).author if pull_request is not None else None
+    except GitHubError:
         return None
-    author = github.pull_request(pull_request).author
     return author if author is not None and not author.endswith("[bot]") else None

@@ -8,6 +8,7 @@ import pytest
 from gate.config import GitHubWishes, RevertWishes
 from gate.github.api import GitHubApi
 from gate.github.calls import Manners
+from gate.github.no_github import NoGitHub
 from gate.github.outlets import News, Outlets
 from gate.report.page import Links
 from rampgate.machine.state import Reason
@@ -117,6 +118,20 @@ def test_a_version_that_failed_its_verification_is_blamed_too(connect: Connect, 
     outlets = Outlets(wishes=BOTH, say=lambda _: None)
     assert outlets.tell(connect(), replace(found, rollout=replace(found.rollout, state=state)))
     assert len(github.issues) == 2
+
+
+def test_a_pull_request_that_cannot_be_read_keeps_no_issue_from_being_opened(
+    connect: Connect, github: FakeGitHub
+) -> None:
+    github.fail("GET", "/pulls/7$", *[Fault()] * 3)
+    told(connect, "reverted", GitHubWishes(on_revert=RevertWishes(issue=True)))
+    assert len(github.issues) == 1
+
+
+def test_where_there_is_no_github_nothing_is_left_to_try_again() -> None:
+    said: list[str] = []
+    assert Outlets(wishes=BOTH, say=said.append).tell(NoGitHub(said.append), news("reverted"))
+    assert said == ["No GitHub here: comments, deployments and statuses are left out."]
 
 
 def test_on_github_enterprise_the_revert_is_asked_of_the_same_host() -> None:
