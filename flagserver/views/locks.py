@@ -3,7 +3,7 @@
 from flagserver import wire
 from flagserver.auth import Role
 from flagserver.services import Services
-from flagserver.views.route import Call, Reply, Route, reply_with
+from flagserver.views.route import Call, Reply, Route, reply_with, sentences
 
 
 def _make(services: Services, call: Call) -> Reply:
@@ -43,8 +43,6 @@ def _lift(services: Services, call: Call) -> Reply:
 
 _ONE = "/v1/locks/{id}"
 
-_SAID = {name: {"type": "string", "minLength": 1, "maxLength": 1000} for name in ("by", "reason")}
-
 ROUTES = (
     Route(
         method="POST", path="/v1/locks", role=Role.OPERATOR, answer=_make, takes=wire.NEW_LOCK, gives=wire.LOCK,
@@ -65,6 +63,6 @@ ROUTES = (
     ),
     Route(
         method="DELETE", path=_ONE, role=Role.OPERATOR, answer=_lift, status=204, refuses=(404, 422),
-        query=("by", "reason"), asks=_SAID, sessions=True, summary="Lift a lock",
+        query=("by", "reason"), asks=sentences("by", "reason"), sessions=True, summary="Lift a lock",
     ),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from flagserver.auth import Role
 from flagserver.errors import InvalidError
 from flagserver.services import Services
 from flagserver.store import audit, queue
-from flagserver.views.route import Call, Reply, Route, reply_with
+from flagserver.views.route import Call, Reply, Route, reply_with, sentences
 from rampgate.problem import Problem
 
 
@@ -20,16 +20,15 @@ def _list(services: Services, call: Call) -> Reply:
 
 
 def _leave(services: Services, call: Call) -> Reply:
-    environment, flag, key = (call.said(name) for name in ("environment", "flag", "key"))
-    environment = environment or call.caller.environment
+    call.own(call.said("environment"))
+    environment, flag, key = call.environment(), call.said("flag"), call.said("key")
     missing = tuple(
         Problem(name, "nothing", "what names the place in the line")
-        for name, value in (("environment", environment), ("flag", flag), ("key", key))
+        for name, value in (("flag", flag), ("key", key))
         if value is None
     )
-    if missing or environment is None or flag is None or key is None:
+    if missing or flag is None or key is None:
         raise InvalidError(problems=missing, status=400)
-    call.own(environment)
     if call.caller.grant is not None:
         call.caller.grant.check_flag(flag)
     with services.store.write() as tx:
@@ -43,8 +42,6 @@ def _leave(services: Services, call: Call) -> Reply:
     return Reply(204)
 
 
-_SAID = {name: {"type": "string", "minLength": 1, "maxLength": 1000} for name in ("environment", "flag", "key")}
-
 ROUTES = (
     Route(
         method="GET", path="/v1/queue", role=Role.OPERATOR, answer=_list, gives=wire.QUEUE, sessions=True,
@@ -52,6 +49,7 @@ ROUTES = (
     ),
     Route(
         method="DELETE", path="/v1/queue", role=Role.OPERATOR, answer=_leave, status=204, sessions=True,
-        query=("environment", "flag", "key"), asks=_SAID, needs=("flag", "key"), summary="Leave the line",
+        query=("environment", "flag", "key"), asks=sentences("environment", "flag", "key"), needs=("flag", "key"),
+        refuses=(422,), summary="Leave the line",
     ),
 )  # fmt: skip

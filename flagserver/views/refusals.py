@@ -4,13 +4,10 @@ from flagserver import wire
 from flagserver.auth import Role
 from flagserver.errors import InvalidError
 from flagserver.services import Services
-from flagserver.views.route import Call, Reply, Route, reply_with
+from flagserver.views.route import Call, Reply, Route, reply_with, sentences
 from rampgate.problem import Problem
 
 _PATH = "/v1/{environment}/flags/{key}/refused"
-
-
-_SAID = {name: {"type": "string", "minLength": 1, "maxLength": 1000} for name in ("version", "by", "reason")}
 
 
 def _list(services: Services, call: Call) -> Reply:
@@ -44,8 +41,8 @@ ROUTES = (
         sessions=True, summary="The versions that are refused since they regressed or were aborted",
     ),
     Route(
-        method="DELETE", path=_PATH, role=Role.OPERATOR, answer=_allow, status=204, refuses=(404,),
-        query=("version", "by", "reason"), asks=_SAID, needs=("version", "reason"), sessions=True,
-        summary="Allow a refused version to be tried again",
+        method="DELETE", path=_PATH, role=Role.OPERATOR, answer=_allow, status=204, refuses=(404, 422),
+        query=("version", "by", "reason"), asks=sentences("version", "by", "reason"), needs=("version", "reason"),
+        sessions=True, summary="Allow a refused version to be tried again",
     ),
 )  # fmt: skip

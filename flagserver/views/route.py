@@ -185,6 +185,11 @@ def up_to(most: int) -> Mapping[str, Mapping[str, Any]]:
     return {"limit": {"type": "integer", "minimum": 1, "maximum": most}}
 
 
+def sentences(*names: str) -> Mapping[str, Mapping[str, Any]]:
+    """The description of queries that `Call.said` reads."""
+    return {name: {"type": "string", "minLength": 1, "maxLength": MOST_SAID} for name in names}
+
+
 ANYBODY = Caller(name="anybody", role=Role.SDK, environment=None)
 
 
