@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import click
 
-from gate import cli_cohorts, cli_drive, cli_evidence, config
+from gate import cli_cohorts, cli_drive, cli_evidence, cli_orders, config
 from gate.before import looked_ahead
 from gate.cli_drive import end_with, gate_here, here
 from gate.cli_preflight import asked
@@ -18,7 +18,7 @@ from gate.config.schema import schema
 from gate.errors import Exit
 from gate.inputs import INPUTS
 from gate.metrics import Means
-from gate.release import Release, release
+from gate.release import Release, fitting, release
 from gate.report import replies
 from gate.terminal import flag_server, folder_of, spoken
 from rampgate.machine.events import Told
@@ -34,7 +34,7 @@ def main() -> None:
     """Releases that undo themselves: the gate, from the command line."""
 
 
-for _command in (*cli_cohorts.COMMANDS, *cli_drive.COMMANDS, *cli_evidence.COMMANDS):
+for _command in (*cli_cohorts.COMMANDS, *cli_drive.COMMANDS, *cli_evidence.COMMANDS, *cli_orders.COMMANDS):
     main.add_command(_command)
 
 
@@ -75,6 +75,24 @@ def run(version: str, file: Path, environment: str | None, override: str | None)
     means = Means(telemetry=flag_server(), environ=os.environ, folder=folder_of(file))
     looked_ahead(found, str(file), flag_server(), means, click.echo)
     wanted = Release(key=f"{here()}:{version}", version=version, by=getuser(), override=override)
+    with gate_here(found, file) as gate:
+        ended = release(gate, found, wanted, lambda rollout: click.echo(f"Rollout {rollout.id}"))
+    end_with(ended)
+
+
+@main.command()
+@click.argument("rollout_id", metavar="ROLLOUT")
+@click.option("--folder", type=click.Path(path_type=Path), default=".", help="The checkout whose hooks are run.")
+@spoken
+def retry(rollout_id: str, folder: Path) -> None:
+    """Release ROLLOUT's version again from here: it is resumed from its first step, with new evidence."""
+    before = flag_server().rollout(rollout_id)
+    file = folder / INPUTS["config"].default
+    found = fitting(config.read(file, environment=before.plan.environment), before)
+    wanted = Release(
+        key=before.key, version=before.version, by=getuser(), sha=before.sha, repository=before.repository,
+        pull_request=before.pull_request, run_url=before.run_url, repository_id=before.repository_id,
+    )  # fmt: skip
     with gate_here(found, file) as gate:
         ended = release(gate, found, wanted, lambda rollout: click.echo(f"Rollout {rollout.id}"))
     end_with(ended)

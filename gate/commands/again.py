@@ -5,13 +5,13 @@ import re
 from gate.commands import wording
 from gate.commands.aim import Aim, Spot, spot, which
 from gate.commands.desk import Back, Desk, Reply, asked_back, done, refused
+from gate.commands.earlier import earlier, is_meant
 from gate.commands.parse import COMMANDS
 from gate.commands.permissions import Comment, Denial, Denied, first_person
 from gate.config import CommandName
 from gate.config.rules import WITH_SECOND_PERSON
 from gate.errors import GitHubError
 from gate.github.port import Reaction
-from gate.rollback import earlier, is_meant
 from rampgate.machine.state import Phase
 from rampgate.rollout import Rollout
 
@@ -124,7 +124,7 @@ def _back(where: Spot, wanted: str, comment: Comment, desk: Desk) -> Reply:
         flag=where.flag,
         version=fits[0].version,
         sha=fits[0].sha,
-        key=f"{comment.repository}:comment-{comment.id}:{fits[0].version}",
+        key=f"rollback:{comment.repository}:comment-{comment.id}:{fits[0].version}"[:300],
         by=f"@{comment.author}",
     )
     text = wording.goes_back(where.environment, back.version)
