@@ -26,7 +26,10 @@ RUN tools/bin/python -m pip --python /opt/rampgate/bin/python install -qq --requ
         ! -name cloudwatch ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -r {} +
 COPY --from=wheels /build/wheels wheels
 RUN tools/bin/python -m pip --python /opt/rampgate/bin/python install -qq --no-deps --no-index wheels/*.whl \
-    && rm /opt/rampgate/bin/flagserver \
+    && rm -r /opt/rampgate/bin/flagserver /opt/rampgate/lib/python3*/site-packages/flagserver \
+    # 16 MB for signatures by GitHub Apps and a few push services: the gate has a token, and verifies nothing itself
+    && rm -r /opt/rampgate/lib/python3*/site-packages/cryptography \
+    && find /opt/rampgate/lib/python3*/site-packages/apprise/i18n -name '*.mo' ! -path '*/en/*' -delete \
     # -I: the workspace and the caller's PYTHONPATH hold foreign code, which must never be imported by the gate
     && sed -i '1s|.*|#!/opt/rampgate/bin/python -I|' /opt/rampgate/bin/rampgate-action /opt/rampgate/bin/rampgate-action-post
 

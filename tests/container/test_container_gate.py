@@ -94,6 +94,19 @@ def test_sigterm_ends_the_gate_as_first_process_while_the_flag_server_hangs(gate
                 assert step.process.wait(timeout=10) == 143
 
 
+def test_the_image_can_speak_to_github_and_to_chats(gate_image: Image, folder: Path) -> None:
+    code = (
+        "import apprise\n"
+        "from gate.github.api import GitHubApi\n"
+        "GitHubApi.at(api_url='http://127.0.0.1:9', token='t', repository='acme/shop', say=print)\n"
+        "for url in ('slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ', 'json://127.0.0.1', 'mailto://u:p@h.example'):\n"
+        "    assert apprise.Apprise().add(url), url\n"
+        "print('both')\n"
+    )
+    done = GitHubRunner(folder=folder).run(gate_image.tag, "-I", "-c", code, entrypoint=PYTHON)
+    assert done.log.split() == ["both"]
+
+
 def test_the_image_can_sign_in_to_aws_and_ask_it_for_metrics(gate_image: Image, folder: Path) -> None:
     keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "eu-central-1"}
     services = ("cloudwatch", "sts", "sso", "sso-oidc")
