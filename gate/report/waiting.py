@@ -96,7 +96,7 @@ def next_steps(rollout: Rollout) -> Iterator[str]:
         return
     if state.reason in REFUSE_VERSION:
         calm = "nobody has to hurry. A fix" if state.baseline else "a fix"
-        again = f"{code(rollout.version, 40)} itself is refused without an override"
+        again = f"{code(rollout.version, 40)} itself is refused until an `/override`"
         yield f"**Next:** {calm} is a new commit, and a new rollout; {again}"
     elif state.reason not in NOT_RESUMABLE and state.phase.is_final:
         yield "**Next:** run the job again: it takes this rollout up from its first step, with new evidence"

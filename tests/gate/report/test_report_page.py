@@ -277,7 +277,7 @@ def test_further_metrics_have_a_line_each() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("reverted", "`v2` itself is refused without an override"),
+        ("reverted", "`v2` itself is refused until an `/override`"),
         ("aborted", "A fix is a new commit"),
         ("gate-lost", "run the job again"),
     ],
