@@ -15,6 +15,9 @@ from rampgate.machine.state import Action, Because, Phase, Reason, Refusal, Stat
 from rampgate.plan import RolloutPlan
 from rampgate.wire import STRICT
 
+ROLLBACK = "rollback:"
+"""What the key of a rollout begins with that was started as the way back to an earlier version."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
@@ -95,6 +98,10 @@ class Rollout:
     superseded_by: str | None = None
     plan_hash: str = ""
     repository_id: str | None = None
+
+    @property
+    def is_rollback(self) -> bool:
+        return self.key.startswith(ROLLBACK)
 
     def slot(self, arm: ArmName) -> Slot:
         return self.canary if arm is ArmName.CANARY else self.stable

@@ -129,6 +129,8 @@ def _subtitle(rollout: Rollout, links: Links) -> str:
         f"{code(rollout.version, 60)} ({plain(rollout.canary.name, 30)})"
     )
     parts = [f"flag {code(rollout.plan.flag)}", arms, f"rollout {code(rollout.id)}"]
+    if rollout.is_rollback:
+        parts.append("**rollback**")
     if rollout.state.attempt > 1:
         parts.append(f"attempt {rollout.state.attempt}")
     if links.run:
