@@ -73,11 +73,12 @@ class ContainerServer(FlagServer):
                 command, env=settings | own_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 stderr=log, text=True,
             )  # fmt: skip
-        assert self._process.stdout is not None
+        self._out = self._process.stdout
+        assert self._out is not None
         alarm = threading.Timer(START_WITHIN, self._process.kill)
         alarm.start()
         try:
-            said = next((line for line in self._process.stdout if line.startswith("listening on ")), None)
+            said = next((line for line in self._out if line.startswith("listening on ")), None)
         finally:
             alarm.cancel()
         assert said is not None, f"the flag server did not start:\n{self.log}"
