@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import pairwise
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +21,8 @@ FLOOR = "audit:floor"
 """The version whose number is the first line that may not be deleted; only `forget` raises it."""
 
 _LOCK = 7_267_002
+
+_AT_ONCE = 1000
 
 _KEY = re.compile(r"(rg_[a-z]+_[0-9a-f]{12}_)[A-Za-z0-9_-]{43}")
 
@@ -118,12 +119,14 @@ def first_broken(tx: Tx) -> tuple[int | None, int, str | None]:
         The number of the first line that does not follow from the one before it (``None``: none), how many lines
         there are, and the newest line's hash, to be kept elsewhere: lines cut off at the end break no chain.
     """
-    sealed = [row for row in tx.all(sa.select(audit).order_by(audit.c.number)) if row.hash is not None]
     count = int(tx.run(sa.select(sa.func.count()).select_from(audit)).scalar_one())
-    for row, following in pairwise(sealed):
-        if _hash(row.hash, following._mapping) != following.hash:
-            return following.number, count, sealed[-1].hash
-    return None, count, sealed[-1].hash if sealed else None
+    head: str | None = None
+    broken: int | None = None
+    for row in _sealed(tx):
+        if head is not None and broken is None and _hash(head, row._mapping) != row.hash:
+            broken = row.number
+        head = row.hash
+    return broken, count, head
 
 
 def forget(tx: Tx, before: float, limit: int = 10_000) -> int:
@@ -150,6 +153,14 @@ def _append(tx: Tx, line: Mapping[str, Any]) -> None:
     newest = sa.select(audit.c.hash).where(audit.c.hash.is_not(None)).order_by(audit.c.number.desc()).limit(1)
     last = tx.one(newest)
     tx.run(sa.insert(audit).values(**line, hash=_hash(last.hash if last else "", line)))
+
+
+def _sealed(tx: Tx) -> Iterator[sa.Row[Any]]:
+    """Every line that has a hash, oldest first; a log of years is never in memory as a whole."""
+    after = 0
+    while rows := tx.all(sa.select(audit).where(audit.c.number > after).order_by(audit.c.number).limit(_AT_ONCE)):
+        yield from (row for row in rows if row.hash is not None)
+        after = rows[-1].number
 
 
 def _hash(previous: str, line: Mapping[Any, Any]) -> str:

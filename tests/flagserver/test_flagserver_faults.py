@@ -16,11 +16,13 @@ from flagserver import wire
 from rampgate.machine.events import Told
 from rampgate.machine.state import Order, Phase, Reason
 from rampgate.rollout import Posted, Rollout
+from tests.fakes.oidc import FakeIssuer
 from tests.flagserver.callers import Gate, Stream
 from tests.flagserver.conftest import Postgres
-from tests.flagserver.inside import PLAN
+from tests.flagserver.inside import PLAN, new_rollout
 from tests.flagserver.line import Line
-from tests.flagserver.process import FlagServer
+from tests.flagserver.process import FlagServer, bearer
+from tests.flagserver.trusting import ORIGIN, POLICY
 from tests.scenarios.waiting import until
 
 QUICK = replace(PLAN, poll=0.5, lease=4.0, stale_after=4.0, heartbeat=0.5, scale_down_delay=8.0)
@@ -28,12 +30,21 @@ ABORT = Told(order=Order.REVERT, by="ada")
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Postgres, FlagServer, FlagServer]]:
-    """Two replicas on a PostgreSQL of their own."""
+def issuer() -> Iterator[FakeIssuer]:
+    with FakeIssuer() as issuer:
+        yield issuer
+
+
+@pytest.fixture(scope="module")
+def town(
+    tmp_path_factory: pytest.TempPathFactory, issuer: FakeIssuer
+) -> Iterator[tuple[Postgres, FlagServer, FlagServer]]:
+    """Two replicas on a PostgreSQL of their own, which trust the issuer's jobs where a policy does."""
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
     with tempfile.TemporaryDirectory(prefix="rg-pg-", ignore_cleanup_errors=True) as folder:
         database = Postgres(folder)
-        servers = [FlagServer(where, database_url=database.url, state_dir=str(where)) for where in (one, two)]
+        trusts = {"public_url": ORIGIN, "oidc_issuer": issuer.url}
+        servers = [FlagServer(where, database_url=database.url, state_dir=str(where), **trusts) for where in (one, two)]
         servers[1].admin_key = servers[0].admin_key
         with servers[0], servers[1]:
             yield database, servers[0], servers[1]
@@ -103,6 +114,32 @@ def test_an_abort_while_the_database_hangs_is_obeyed_at_once_and_recorded_first(
     until(lambda: ready(one)["aborts_not_recorded"] == 0)
     assert gate.read(rollout).state.reason is Reason.ABORTED
     assert abort(gate, rollout).status_code == 200
+
+
+def test_a_jobs_session_aborts_while_the_database_hangs(
+    town: tuple[Postgres, FlagServer, FlagServer], issuer: FakeIssuer
+) -> None:
+    database, one, _ = town
+    gate = Gate(one)
+    policy = {**POLICY, "flags": ["jobs"]}
+    made = requests.post(f"{one.url}/v1/trust", json=policy, headers=bearer(one.admin_key), timeout=30)
+    assert made.status_code == 201, made.text
+    wanted = new_rollout(plan=replace(PLAN, flag="jobs", lease=45.0), repository="acme/shop", repository_id="1")
+    reply = requests.post(
+        f"{one.url}/v1/rollouts", data=wire.NEW_ROLLOUT.dump_json(wanted), headers=gate.key, timeout=30
+    )
+    rollout = gate.to_ten_percent(wire.ROLLOUT.validate_json(reply.content))
+    comment = issuer.token(ORIGIN, event_name="issue_comment", environment=None)
+    session = requests.post(f"{one.url}/v1/session", json={"token": comment}, timeout=30)
+    assert session.status_code == 201, session.text
+    until(lambda: ramps(gate, "jobs"))
+    job = at(gate, one)
+    job.key = bearer(session.json()["session"])
+    with database.hung():
+        assert abort(job, rollout).status_code == 202
+        assert not ramps(gate, "jobs")
+    until(lambda: ready(one)["aborts_not_recorded"] == 0)
+    assert gate.read(rollout).state.reason is Reason.ABORTED
 
 
 def test_aborts_outlive_a_process_that_is_stopped_before_the_database_is_back(
