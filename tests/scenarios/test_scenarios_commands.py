@@ -217,3 +217,19 @@ def test_a_stranger_and_a_misspelt_word_change_nothing(shop: Shop) -> None:
     now = shop.api.rollout(rollout.id)
     assert (now.share, now.state.phase) == (10_000, Phase.PROGRESSING)
     run.signal(signal.SIGKILL)
+
+
+def test_a_way_back_from_what_everybody_has_is_a_rollout_of_its_own(shop: Shop) -> None:
+    released, _ = completing(shop)
+    assert released.code() == 0, released.log
+    assert shop.room.running == {"green": "v2"}
+
+    back = shop.run("issue_comment", shop.say("/rollback"), actor="ann")
+    until(lambda: len(shop.api.find(flag=shop.flag)) == 2)
+    rollout = until_rollout(shop.api, shop.rollout().id, lambda one: one.share > 0)
+    assert (rollout.version, rollout.by, rollout.pull_request) == ("v1", "@ann", shop.number)
+    shop.api.post(rollout.id, Told(order=Order.COMPLETE, by="@ann"), "everybody back")
+
+    assert decision(back) == "promoted"
+    assert shop.room.running == {"blue": "v1"}
+    assert any("back to `v1`" in body for body in shop.bodies())
