@@ -22,6 +22,7 @@ from gate.deploy.deployer import (
 )
 from gate.deploy.none import NoneOptions
 from gate.deploy.rolling import RollingDeployer
+from gate.deploy.systemd_ssh import SystemdSshOptions
 from gate.deploy.webhook import WebhookOptions
 from gate.deploy.workflow import WorkflowOptions
 
@@ -32,6 +33,7 @@ DEPLOYERS: Mapping[str, type[Options]] = MappingProxyType(
         "webhook": WebhookOptions,
         "workflow": WorkflowOptions,
         "compose": ComposeOptions,
+        "systemd-ssh": SystemdSshOptions,
     }
 )
 """Name in the configuration → the deployer's options, which make the deployer."""
@@ -56,6 +58,7 @@ __all__ = [
     "Options",
     "RollingDeployer",
     "Stopped",
+    "SystemdSshOptions",
     "WebhookOptions",
     "Work",
     "WorkflowOptions",
