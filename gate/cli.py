@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import click
 
-from gate import cli_cohorts, cli_drive, cli_evidence, cli_orders, cli_rollback, config
+from gate import cli_cohorts, cli_drive, cli_evidence, cli_notify, cli_orders, cli_rollback, config
 from gate.before import looked_ahead
 from gate.cli_drive import end_with, gate_here, here
 from gate.cli_preflight import asked
@@ -34,7 +34,7 @@ def main() -> None:
     """Releases that undo themselves: the gate, from the command line."""
 
 
-_FURTHER = (cli_cohorts, cli_drive, cli_evidence, cli_orders, cli_rollback)
+_FURTHER = (cli_cohorts, cli_drive, cli_evidence, cli_notify, cli_orders, cli_rollback)
 for _command in (one for module in _FURTHER for one in module.COMMANDS):
     main.add_command(_command)
 

@@ -61,7 +61,10 @@ def watched(entries: Sequence[Entry], holder: str, begun: float) -> Iterator[tup
 
 
 class News:
-    """Told of every change, as a report is; passes each line on once. Close it to have the last one arrive."""
+    """Told of every change, as a report is; passes each line on once. Close it to have the last one arrive.
+
+    ``first`` is called before any line; it must not raise.
+    """
 
     def __init__(
         self,
@@ -71,10 +74,12 @@ class News:
         say: Callable[[str], None],
         *,
         begun: float,
+        first: Callable[[], None] | None = None,
     ) -> None:
         self._history = history
         self._holder = holder
         self._begun = begun
+        self._first = first
         self._listeners = listeners
         self._say = say
         self._told = 0
@@ -101,6 +106,8 @@ class News:
         self._thread.join(timeout)
 
     def _pass_on(self) -> None:
+        if self._first is not None:
+            self._first()
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._newest is not None or self._closing)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from gate.config import Config
 from gate.deploy import DeployAction, Done, NotUp, Work
@@ -64,7 +65,9 @@ class Gate:
 
     def drive(self, rollout: Rollout) -> Rollout:
         """Drive a rollout from where it stands to its end, or until it is parted from."""
-        news = News(self.server, self.holder, self.hands.listeners, self.say, begun=rollout.now)
+        left = self.hands.needs_hands
+        first = partial(left, rollout) if left and _is_left(rollout) else None
+        news = News(self.server, self.holder, self.hands.listeners, self.say, begun=rollout.now, first=first)
 
         def report(rollout: Rollout, looks: tuple[Look, ...]) -> None:
             self.report(rollout, looks)
@@ -80,6 +83,8 @@ class Gate:
         finally:
             self.hands.hooks.stop()
         news.close()
+        if left and _is_left(ended):
+            left(ended)
         return ended
 
 
@@ -118,6 +123,12 @@ def fitting(config: Config, rollout: Rollout) -> Config:
             do="Run this where the rollout's own configuration is checked out.",
         )
     return config
+
+
+def _is_left(rollout: Rollout) -> bool:
+    """Whether a deployment was left unfinished. One that has just begun waits for its first hands, which is no news."""
+    state = rollout.state
+    return state.needs_hands and (state.phase.is_final or state.phase is Phase.REVERTING or state.retirement_begun)
 
 
 def _came_late(rollout: Rollout) -> bool:

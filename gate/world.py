@@ -18,7 +18,9 @@ from gate.deploy import Deployer, RollingDeployer, Workplace
 from gate.hooks import AtWork
 from gate.metrics import Means, Source, TelemetryApi
 from gate.news import Listener
+from gate.notify import Messenger
 from rampgate.plan import RolloutPlan, Strategy
+from rampgate.rollout import Rollout
 
 _HURRIED = 2.0
 """Seconds that a hook has for its end: unlike a deployment, a question can be broken off."""
@@ -33,6 +35,7 @@ class Hands:
     source: Source
     hooks: AtWork = field(default_factory=AtWork)
     listeners: tuple[Listener, ...] = ()
+    needs_hands: Callable[[Rollout], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,8 @@ def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hand
     further = [(one.wanted, one.options) for one in config.further]
     every: tuple[deploy.Options | metrics.Options, ...] = (config.deploy, options, *(its for _, its in further))
     signing = (one.secret_env for one in config.hooks if one.secret_env is not None)
-    names = tuple(dict.fromkeys([*(name for one in every for name in one.credentials()), *signing]))
+    told = [one.to for one in config.notify]
+    names = tuple(dict.fromkeys([*(name for one in every for name in one.credentials()), *signing, *told]))
     secrets = (*around.secrets, *(value for name in names if (value := around.environ.get(name))))
     workplace = Workplace(
         folder=around.folder,
@@ -73,6 +77,7 @@ def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hand
     )
     means = Means(telemetry=telemetry, environ=around.environ, folder=around.folder)
     hooks = AtWork(hooks=config.hooks, workplace=replace(workplace, grace=_HURRIED))
+    messenger = messenger_of(config, around)
     deployer = deploy.build(config.deploy, workplace)
     verification = verify.DarkVerification(
         deployer=deployer, workplace=workplace, checks=tuple(_check(one) for one in config.verify)
@@ -87,7 +92,8 @@ def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hand
         verify=looks,
         source=metrics.build(options, means, further),
         hooks=hooks,
-        listeners=(hooks.tell,) if hooks.wants_events else (),
+        listeners=((hooks.tell,) if hooks.wants_events else ()) + ((messenger,) if messenger else ()),
+        needs_hands=messenger.needs_hands if messenger else None,
     )
 
 
@@ -103,6 +109,13 @@ def _rolling(
         every=workplace.every,
         say=workplace.say,
     )
+
+
+def messenger_of(config: Config, around: Surroundings) -> Messenger | None:
+    """Who tells people, where the configuration names any."""
+    if not config.notify:
+        return None
+    return Messenger(to=config.notify, environ=around.environ, say=around.say)
 
 
 def _check(config: CheckConfig) -> verify.Check:

@@ -15,7 +15,9 @@ from gate.config.values import (
     HookConfig,
     HttpCheck,
     Moment,
+    NotifyConfig,
     RevertWishes,
+    Topic,
 )
 
 __all__ = [
@@ -29,9 +31,11 @@ __all__ = [
     "HookConfig",
     "HttpCheck",
     "Moment",
+    "NotifyConfig",
     "Requirement",
     "RevertWishes",
     "Right",
+    "Topic",
     "command_rules",
     "from_document",
     "load",

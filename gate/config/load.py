@@ -13,6 +13,7 @@ from gate.config.further import further_of
 from gate.config.github import wishes_of
 from gate.config.hooks import hooks_of
 from gate.config.models import File
+from gate.config.notify import notify_of
 from gate.config.resolve import metrics_of, misfits, plan_of, verify_of
 from gate.config.rules import CommandRules, OnlyCommands, rules_of
 from gate.config.text import LARGEST, parse
@@ -113,6 +114,7 @@ def _load(document: dict[str, Any], found: list[Problem], where: str, environmen
         verify=verify_of(file),
         hooks=hooks_of(file.hooks),
         github=wishes_of(file.github, file.on_revert),
+        notify=notify_of(file.notify),
         document=document,
     )
 

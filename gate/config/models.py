@@ -19,6 +19,7 @@ from gate.config.deploys import deploy_keys
 from gate.config.github import GitHubKeys, RevertKeys
 from gate.config.hooks import MOST_HOOKS, HookKeys
 from gate.config.keys import Keys
+from gate.config.notify import MOST_NOTIFIED, NotifyKeys
 from gate.config.rules import CommandsKeys
 from gate.config.sources import metric
 from gate.config.steps import BatchKeys, ConfirmKeys, StepKeys
@@ -261,6 +262,9 @@ class File(Keys):
         default=[],
         description="Commands and addresses that are asked at moments of the rollout.",
         max_length=MOST_HOOKS,
+    )
+    notify: list[NotifyKeys] = Field(
+        default=[], description="Who hears of a rollout, by whatever service they use.", max_length=MOST_NOTIFIED
     )
     hold_back: Share = Field(
         default=_PLAN.hold_back, description="The percentage left on stable while the last step bakes."

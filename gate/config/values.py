@@ -72,6 +72,24 @@ class HookConfig:
     failure_limit: int = 2
 
 
+class Topic(StrEnum):
+    """What a message to people is about."""
+
+    START = "start"
+    DECISION = "decision"
+    NEEDS_PERSON = "needs_person"
+    NEEDS_HANDS = "needs_hands"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifyConfig:
+    """Who hears of what: ``to`` names the environment variable that holds the address."""
+
+    to: str
+    on: frozenset[Topic] = frozenset(Topic)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FurtherMetric:
     """A metric beside the errors: what is wanted, of whom, and at which path of the file that stands."""
@@ -115,4 +133,5 @@ class Config:
     verify: tuple[CheckConfig, ...] = ()
     github: GitHubWishes = GitHubWishes()
     hooks: tuple[HookConfig, ...] = ()
+    notify: tuple[NotifyConfig, ...] = ()
     document: Mapping[str, Any] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from gate.config import HttpCheck, load
+from gate.notify import Messenger
 from gate.verify import DarkVerification, Probe
 from gate.world import Surroundings, hands
 from tests.gate.metrics.contract import means
@@ -45,11 +46,12 @@ def test_every_key_of_a_verification_reaches_the_probe_and_every_credential_is_k
 
 def test_hooks_work_in_the_folder_and_their_signing_secrets_are_kept_from_commands_and_logs() -> None:
     hooks = "hooks: [{when: event, url: 'https://x', secretEnv: SIGN}, {when: rollout, command: ./x}]\n"
-    config = load(CONFIG + hooks, where="rampgate.yml")
-    environ = {"MAIN": "one", "SIDE": "two", "SIGN": "three"}
+    config = load(f"{CONFIG}{hooks}notify: [{{to: CHAT}}]", where="rampgate.yml")
+    environ = {"MAIN": "one", "SIDE": "two", "SIGN": "three", "CHAT": "json://four"}
     around = Surroundings(folder=Path(), environ=environ, secrets=(), say=lambda _: None)
     made = hands(config, around, means().telemetry)
     assert made.hooks.hooks == config.hooks
-    assert set(made.hooks.workplace.hidden) == {"MAIN", "SIDE", "SIGN"}
-    assert "three" in made.hooks.workplace.secrets
-    assert made.listeners == (made.hooks.tell,)
+    assert set(made.hooks.workplace.hidden) == {"MAIN", "SIDE", "SIGN", "CHAT"}
+    assert {"three", "json://four"} <= set(made.hooks.workplace.secrets)
+    assert made.listeners[0] == made.hooks.tell
+    assert isinstance(made.listeners[1], Messenger)

@@ -311,7 +311,7 @@ def test_a_misspelt_deployer_is_told_by_its_name_and_what_was_meant() -> None:
     assert found.keys() == {"deploy.comand", "steps[1]"}
 
 
-@pytest.mark.parametrize("key", ["notify", "<<", "Flag"])
+@pytest.mark.parametrize("key", ["<<", "Flag"])
 def test_what_is_not_carried_out_is_no_key(key: str) -> None:
     assert refused(**{key: {"a": 1}})[key].value == "this key"
 

@@ -1,0 +1,158 @@
+"""Messages to people, by whatever service they use: which lines of a history are worth one, and in what words.
+
+apprise delivers them: an environment variable holds its address, which is a secret. Nobody's deafness stops a rollout.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from gate.config import NotifyConfig, Topic
+from gate.foreign import harmless
+from rampgate.machine.events import Created, Locked, Resumed
+from rampgate.machine.state import Phase, Reason
+from rampgate.plan import percent
+from rampgate.rollout import Entry, Rollout
+from rampgate.wording import headline_of, one_line, sentences
+
+_UNSEEN = "\u200b"
+_LONGEST = 1000
+_FAILED = frozenset({Reason.DEPLOY_FAILED, Reason.DEPLOY_EXPIRED, Reason.VERIFY_FAILED, Reason.VERIFY_EXPIRED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A title and a text without any markup."""
+
+    title: str
+    text: str
+
+
+def topic_of(before: Entry | None, entry: Entry) -> Topic | None:
+    """What this line is news of; ``None`` where nobody needs to hear of it."""
+    if isinstance(entry.event, Created | Resumed):
+        return Topic.START
+    if isinstance(entry.event, Locked):
+        return Topic.NEEDS_PERSON
+    if before is not None and before.phase is entry.phase:
+        return None
+    reasons = {one.reason for one in entry.because}
+    match entry.phase:
+        case Phase.WAITING:
+            return Topic.NEEDS_PERSON
+        case Phase.PAUSED:
+            return None if Reason.PAUSED_BY_PERSON in reasons else Topic.NEEDS_PERSON
+        case Phase.REVERTING:
+            return Topic.FAILED if reasons & _FAILED else Topic.DECISION
+        case Phase.REVERTED | Phase.FAILED if before is not None and before.phase is Phase.REVERTING:
+            return None  # The way back was the news.
+        case Phase.FAILED:
+            return Topic.FAILED
+        case Phase.PROMOTED | Phase.REVERTED | Phase.SUPERSEDED:
+            return Topic.DECISION
+        case _:
+            return None
+
+
+def message_of(topic: Topic, rollout: Rollout, entry: Entry) -> Message:
+    """The news in the comment's words."""
+    said = headline_of(entry.phase, retiring=False, baseline=rollout.state.baseline)
+    words = said.format(
+        version=rollout.version, stable=rollout.stable.version or "the stable version", share=percent(entry.share)
+    )
+    why = sentences(one.text for one in entry.because)
+    ask = _ASKS.get(entry.phase, "") if topic is Topic.NEEDS_PERSON else ""
+    return _message(rollout, words, sentences((why, ask)))
+
+
+def hands_message(rollout: Rollout) -> Message:
+    """Users are safe, and the deployment is unfinished."""
+    left = ", ".join(f"{action.kind} {rollout.slot(action.arm).name}" for action in rollout.state.actions)
+    why = f"Left to do: {left}. Users are not affected; `rampgate sweep`, a re-run or the next rollout finishes it."
+    return _message(rollout, f"{rollout.version} needs hands", why)
+
+
+_ASKS = {
+    Phase.WAITING: "A yes is asked for: /promote, or /abort.",
+    Phase.PAUSED: "It goes on by itself only when its evidence is back; /resume and /abort are yours.",
+}
+
+
+def _message(rollout: Rollout, words: str, why: str) -> Message:
+    arms = f"{rollout.stable.version or 'nothing'} → {rollout.version}"
+    parts = [why, f"Flag {rollout.plan.flag}: {arms}, rollout {rollout.id}.", rollout.run_url or ""]
+    title = _calm(f"{rollout.plan.environment}: {words}", 200)
+    return Message(title=title, text="\n".join(_calm(part, _LONGEST) for part in parts if part))
+
+
+def _calm(text: str, most: int) -> str:
+    """Other people's text on one line that calls nobody: no mention and no tag survives in it."""
+    text = harmless(one_line(text, most))
+    return text.replace("@", f"@{_UNSEEN}").replace("<", f"<{_UNSEEN}").replace("!", f"!{_UNSEEN}")
+
+
+@dataclass(slots=True, kw_only=True)
+class Messenger:
+    """Sends messages to the addresses in ``environ`` that the configuration names. It never raises.
+
+    Slow receivers are given up on by apprise, after four seconds to connect and four to answer unless an address says
+    otherwise; call it from a thread that may wait.
+    """
+
+    to: tuple[NotifyConfig, ...]
+    environ: Mapping[str, str] = field(repr=False)
+    say: Callable[[str], None]
+
+    def __call__(self, rollout: Rollout, before: Entry | None, entry: Entry) -> None:
+        """Tell whoever wants to hear of this line."""
+        topic = topic_of(before, entry)
+        if topic is not None:
+            self._tell(topic, message_of(topic, rollout, entry))
+
+    def needs_hands(self, rollout: Rollout) -> None:
+        """Tell whoever wants to hear of unfinished deployments that this is one."""
+        self._tell(Topic.NEEDS_HANDS, hands_message(rollout))
+
+    def test(self) -> Mapping[str, str | None]:
+        """Send everybody a test message: by variable what went wrong, or ``None``."""
+        message = Message(title="Rampgate: a test", text="This address hears of rollouts.")
+        return {one.to: _sent(self.environ.get(one.to, ""), Topic.START, message) for one in self.to}
+
+    def _tell(self, topic: Topic, message: Message) -> None:
+        for one in self.to:
+            if topic in one.on:
+                problem = _sent(self.environ.get(one.to, ""), topic, message)
+                if problem is not None:
+                    self.say(f"{one.to} was not told ({topic}): {problem}")
+
+
+def _sent(address: str, topic: Topic, message: Message) -> str | None:
+    """Send one message; what went wrong, in words without the address."""
+    if not address.strip():
+        return "the variable is empty"
+    # Late, because apprise takes most of a second to load.
+    import apprise  # noqa: PLC0415
+
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # its lines may hold the address
+    asset = apprise.AppriseAsset(app_id="Rampgate", app_desc="Rampgate", async_mode=False)
+    sender = apprise.Apprise(asset=asset)
+    kinds = {
+        Topic.START: apprise.NotifyType.INFO,
+        Topic.DECISION: apprise.NotifyType.INFO,
+        Topic.NEEDS_PERSON: apprise.NotifyType.WARNING,
+        Topic.NEEDS_HANDS: apprise.NotifyType.WARNING,
+        Topic.FAILED: apprise.NotifyType.FAILURE,
+    }
+    try:
+        if not sender.add(address):
+            return "what the variable holds is no address that apprise knows"
+        told = sender.notify(
+            title=message.title,
+            body=message.text,
+            notify_type=kinds[topic],
+            body_format=apprise.NotifyFormat.TEXT,
+        )
+    except Exception as error:
+        # A service's own code failed: nobody's rollout may.
+        return f"sending failed: {type(error).__name__}"
+    return None if told else "the service did not take it"
