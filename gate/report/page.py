@@ -10,7 +10,7 @@ from urllib.parse import quote
 from gate.judge.replay import further
 from gate.report.chart import chart
 from gate.report.history import history
-from gate.report.prose import bar, code, plain
+from gate.report.prose import bar, code, order, plain
 from gate.report.targets import targets
 from gate.report.waiting import next_steps, still_to_say, waiting
 from rampgate import figures
@@ -272,8 +272,12 @@ def _foot(rollout: Rollout) -> str:
     state = rollout.state
     if state.phase.is_final or state.phase is Phase.REVERTING or state.retirement_begun:
         return ""
-    orders = ["`/abort` sends everybody back"]
+    orders = [f"{order(rollout, 'abort')} sends everybody back"]
     if state.phase in figures.ON_THE_RAMP:
-        orders.append("`/promote` goes on")
-        orders.append("`/resume` ends the pause" if state.phase is Phase.PAUSED else "`/pause` stays")
-    return " · ".join([*orders, "`/help`"])
+        orders.append(f"{order(rollout, 'promote')} goes on")
+        orders.append(
+            f"{order(rollout, 'resume')} ends the pause"
+            if state.phase is Phase.PAUSED
+            else f"{order(rollout, 'pause')} stays"
+        )
+    return " · ".join([*orders, order(rollout, "help")])

@@ -1,7 +1,8 @@
-"""Other people's text made harmless in Markdown, and bars of text. Nothing here knows what a rollout is."""
+"""Other people's text made harmless in Markdown, bars of text, and how a command is written."""
 
 import re
 
+from rampgate.rollout import Rollout
 from rampgate.wording import one_line
 
 _SIGNS = re.compile(r"([\\`*_\[\]|~$])")
@@ -27,6 +28,14 @@ def code(text: str, most: int = 80) -> str:
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def order(rollout: Rollout, words: str) -> str:
+    """A command as the rollout's own configuration has people write it."""
+    commands = rollout.config.get("commands")
+    given = commands.get("prefix") if isinstance(commands, dict) else None
+    prefix = given.strip() if isinstance(given, str) else "/"
+    return code(f"{prefix} {words}" if prefix[-1:].isalnum() else f"{prefix}{words}")
 
 
 def bar(part: float, width: int = 20) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from gate.report.prose import code, plain
+from gate.report.prose import code, order, plain
 from rampgate.evidence import Look, VerdictWord
 from rampgate.figures import bake_ends
 from rampgate.machine.state import (
@@ -31,7 +31,7 @@ def waiting(rollout: Rollout, looks: Sequence[Look], now: float) -> Iterator[str
         case Phase.DARK | Phase.PROGRESSING:
             yield from _step(rollout, looks, now)
         case Phase.WAITING:
-            yield f"**Waiting** for a yes: `/promote`{_until(rollout, Deadline.CONFIRM, now)}"
+            yield f"**Waiting** for a yes: {order(rollout, 'promote')}{_until(rollout, Deadline.CONFIRM, now)}"
         case Phase.PAUSED:
             yield _paused(rollout, now)
         case Phase.COMPLETING if state.retirement_begun:
@@ -39,7 +39,8 @@ def waiting(rollout: Rollout, looks: Sequence[Look], now: float) -> Iterator[str
         case Phase.COMPLETING:
             due = state.deadlines.get(Deadline.RETIRE)
             when = f" until {clock(due.at, now)}" if due else ""
-            yield f"**Waiting**: the old version stays warm{when}; until then `/abort` still goes back at once"
+            back = order(rollout, "abort")
+            yield f"**Waiting**: the old version stays warm{when}; until then {back} still goes back at once"
         case Phase.REVERTING:
             yield f"**Waiting** for the deployment to be undone{_by_other_hands(rollout, now)}"
         case _:
@@ -66,7 +67,7 @@ def _paused(rollout: Rollout, now: float) -> str:
     name = Deadline.HOLD if Deadline.HOLD in state.deadlines else Deadline.PAUSE
     text = plain(state.text).rstrip(".")
     said = f"{who}: {text}" if who else text
-    return f"**Paused**: {said}. `/resume` goes on{_until(rollout, name, now)}"
+    return f"**Paused**: {said}. {order(rollout, 'resume')} goes on{_until(rollout, name, now)}"
 
 
 def _until(rollout: Rollout, name: Deadline, now: float) -> str:
@@ -96,7 +97,7 @@ def next_steps(rollout: Rollout) -> Iterator[str]:
         return
     if state.reason in REFUSE_VERSION:
         calm = "nobody has to hurry. A fix" if state.baseline else "a fix"
-        again = f"{code(rollout.version, 40)} itself is refused until an `/override`"
+        again = f"{code(rollout.version, 40)} itself is refused until an {order(rollout, 'override')}"
         yield f"**Next:** {calm} is a new commit, and a new rollout; {again}"
     elif state.reason not in NOT_RESUMABLE and state.phase.is_final:
         yield "**Next:** run the job again: it takes this rollout up from its first step, with new evidence"

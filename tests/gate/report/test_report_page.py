@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gate.errors import Exit
 from gate.report import Decision, Links, comment, decided, decision_of, exit_of, outputs, percentage, summary, tick
 from gate.report.page import COMMENT_LIMIT
-from gate.report.prose import code, plain
+from gate.report.prose import code, order, plain
 from rampgate.criteria import MetricKind, MetricSettings
 from rampgate.evidence import Sample
 from rampgate.figures import notable
@@ -285,3 +285,8 @@ def test_further_metrics_have_a_line_each() -> None:
 def test_what_was_taken_back_says_what_to_do_next(name: str, said: str) -> None:
     assert said in rendered(STORIES[name]())
     assert "**Next:**" not in rendered(STORIES["promoted"]())
+
+
+def test_commands_are_written_with_the_prefix_of_the_rollouts_own_configuration() -> None:
+    rollout = replace(STORIES["ramping"]().rollout(), config={"commands": {"prefix": "/rg "}})
+    assert [order(rollout, "abort"), order(replace(rollout, config={}), "abort")] == ["`/rg abort`", "`/abort`"]
