@@ -62,7 +62,8 @@ RULES = """\
    missing traffic, a silent source, a pause, a hold. Judging goes on, and a new rollout waits dark.
 6. **A revert is accepted in every phase before the retirement begins**, with a stale revision, a lock or a dead gate.
    The users' share changes in the same transaction; hooks come after.
-7. **The canary stays up for `staleAfter` after a revert**, since clients that are cut off follow within that time. In a
+7. **The canary stays up for `staleAfter` after a revert**, since clients that are cut off follow within that time,
+   and for `drainTimeout` more, since what they asked for takes its time. In a
    rolling rollout users follow the machines, so those are put back at once, newest first.
 8. **Until the retirement begins the old version is warm**; from then on everything completes forward, and the way
    back is a new rollout.

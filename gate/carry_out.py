@@ -69,6 +69,7 @@ def work_of(rollout: Rollout, action: Action, fence: int) -> Work:
         rollout_id=rollout.id,
         share=action.share,
         former=rollout.stable if rollout.plan.strategy is Strategy.ROLLING else None,
+        drain=rollout.plan.drain,
         seconds=_seconds(rollout, action),
     )
 

@@ -112,6 +112,7 @@ class RolloutPlan:
 
     ``hold_back`` is the share of users that stays on stable at the last step until it has baked. ``deploy``,
     ``verify`` and ``retire`` bound the hooks; ``pause`` and ``hold`` bound what a person, or a policy, stopped.
+    ``drain`` is how long requests under way have, once their users have left a slot.
     ``targets`` are the machines of a rolling rollout, in the order in which they are replaced, at most
     ``max_unavailable`` at once. ``salt`` shuffles the users;
     rollouts with the same one send the same users first. ``None``: one of its own.
@@ -132,6 +133,7 @@ class RolloutPlan:
     stale_after: float = 60.0
     heartbeat: float = 15.0
     scale_down_delay: float = 600.0
+    drain: float = 0.0
     deploy: float = 900.0
     verify: float = 300.0
     retire: float = 900.0
@@ -259,6 +261,10 @@ def _timings(plan: RolloutPlan) -> Iterator[Problem]:
         limit = seconds(2 * plan.stale_after)
         allowed = f"at least 2 × staleAfter ({limit}) and at most 720h"
         yield Problem("scaleDownDelay", seconds(plan.scale_down_delay), allowed)
+    room = min(plan.scale_down_delay - plan.stale_after, plan.retire)
+    if not 0 <= plan.drain <= max(room, 0.0):
+        allowed = "at least 0s, at most scaleDownDelay without staleAfter, and at most timeouts.retire"
+        yield Problem("drainTimeout", seconds(plan.drain), f"{allowed} ({seconds(max(room, 0.0))})")
     for number, step in enumerate((plan.dark, *plan.steps)):
         path = "dark.bake" if number == 0 else f"steps[{number - 1}].bake"
         if step.timeout is not None and not 0 < step.timeout <= _LONGEST:

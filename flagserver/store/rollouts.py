@@ -12,7 +12,7 @@ from flagserver.store.tables import rollout_events, rollouts
 from rampgate.machine import next_deadline, share
 from rampgate.machine.events import Event
 from rampgate.machine.state import REFUSE_VERSION, Action, Because, Phase, Refusal, State, Transition, Verb
-from rampgate.plan import RolloutPlan
+from rampgate.plan import RolloutPlan, UsersFollow
 from rampgate.rollout import Entry, Rollout, Slot, plan_hash
 
 
@@ -323,9 +323,10 @@ def _values(record: RolloutRecord) -> dict[str, Any]:
 
 def _clear_at(record: RolloutRecord) -> float:
     state = record.state
-    if state.phase is Phase.SUPERSEDED and state.exposed:
+    follow_flag = record.plan.users_follow is UsersFollow.FLAG
+    if state.phase is Phase.SUPERSEDED and state.exposed and follow_flag:
         # It ended at once, without a revert of its own: clients that are cut off follow within staleAfter.
-        return max(state.clear_at, state.since + record.plan.stale_after)
+        return max(state.clear_at, state.since + record.plan.stale_after + record.plan.drain)
     return state.clear_at
 
 

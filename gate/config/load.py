@@ -27,7 +27,7 @@ _MUST: dict[str, Any] = {"flag": "flag", "deploy": {"none": True}, "metrics": [{
 _NO_ENVIRONMENT = Problem("environment", "nothing", "the environment, here or as the input `environment`")
 
 _TOGETHER = (
-    frozenset({"poll", "lease", "staleAfter", "heartbeat", "scaleDownDelay"}),
+    frozenset({"poll", "lease", "staleAfter", "heartbeat", "scaleDownDelay", "drainTimeout"}),
     frozenset({"steps", "holdBack", "strategy", "dark", "timeouts", "policies"}),
     frozenset({"strategy", "targets", "batches", "maxUnavailable", "usersFollow", "timeouts", "policies"}),
     frozenset({"strategy", "targets", "verify"}),

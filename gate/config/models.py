@@ -277,6 +277,9 @@ class File(Keys):
     heartbeat: Duration = Field(
         default=_PLAN.heartbeat, description="How often the flag server tells apps that it is there."
     )
+    drain_timeout: Duration = Field(
+        default=_PLAN.drain, description="How long requests under way have, once their users have left."
+    )
     scale_down_delay: Duration = Field(
         default=_PLAN.scale_down_delay, description="How long the old version stays warm."
     )

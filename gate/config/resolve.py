@@ -76,6 +76,7 @@ def plan_of(file: File, environment: str) -> RolloutPlan:
         stale_after=stale_after,
         heartbeat=heartbeat,
         scale_down_delay=scale_down_delay,
+        drain=file.drain_timeout,
         deploy=file.timeouts.deploy + waits(file.hooks),
         verify=file.timeouts.verify,
         retire=file.timeouts.retire,
@@ -174,7 +175,7 @@ def _timings(file: File) -> tuple[float, float, float, float, float]:
     if "heartbeat" not in given:
         heartbeat = min(heartbeat, stale_after / 3)
     if "scale_down_delay" not in given:
-        scale_down_delay = max(scale_down_delay, 2 * stale_after)
+        scale_down_delay = max(scale_down_delay, 2 * stale_after, stale_after + file.drain_timeout)
     return poll, lease, stale_after, heartbeat, scale_down_delay
 
 

@@ -70,6 +70,8 @@ def values(work: Work) -> dict[str, str]:
         told["RAMPGATE_SHARE"] = f"{work.share * 100 / WHOLE:.3f}".rstrip("0").rstrip(".")
     if work.target is not None:
         told["RAMPGATE_TARGET"] = work.target
+    if work.drain:
+        told["RAMPGATE_DRAIN"] = f"{work.drain:.3f}".rstrip("0").rstrip(".")
     return told
 
 

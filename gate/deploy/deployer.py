@@ -28,7 +28,8 @@ class Work:
 
     ``fence`` is the lease's number: whoever has seen a higher one refuses. ``share`` is, for a rolling
     deployment, the share of targets (in 1/100 000) that must run the version afterwards; ``target`` is the one
-    target that this work is about, where there are several. ``former`` is, for a rolling deployment, the slot and
+    target that this work is about, where there are several. ``drain``: how many seconds
+    requests under way have before what runs there is ended. ``former`` is, for a rolling deployment, the slot and
     the version that a target goes back to.
     """
 
@@ -42,6 +43,7 @@ class Work:
     share: int | None = None
     target: str | None = None
     former: Slot | None = None
+    drain: float = 0.0
     seconds: float = 900.0
 
 

@@ -317,9 +317,9 @@ def revert(plan: RolloutPlan, state: State, now: float, because: Because) -> Tra
     """Users to stable at once; then the hands undo the deployment and look at what was restored."""
     ends_as = Phase.FAILED if because.reason in _UNSEEN and not state.exposed else Phase.REVERTED
     rolls = plan.strategy is Strategy.ROLLING
-    # Clients that are cut off follow within staleAfter: until then the canary must stay up for them. Where users
-    # follow the machines, only the undoing takes them back.
-    clear_at = now + plan.stale_after if state.exposed and not rolls else state.clear_at
+    # Clients that are cut off follow within staleAfter, and what they have asked for takes its time: until then the
+    # canary must stay up for them. Where users follow the machines, only the undoing takes them back.
+    clear_at = now + plan.stale_after + plan.drain if state.exposed and not rolls else state.clear_at
     undo_at = max(now, clear_at)
     touched = step_share(plan, state.step) if rolls else None
     state = changed(

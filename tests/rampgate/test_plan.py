@@ -224,6 +224,13 @@ def test_a_rolling_rollout_needs_targets_of_which_one_stays_up(changes: dict[str
     assert [problem.path for problem in problems(replace(ROLLING, **changes))] == wrong  # type: ignore[arg-type]
 
 
+def test_what_is_still_under_way_must_be_over_before_the_old_version_may_go():
+    assert paths(drain=540.0) == []
+    assert paths(drain=541.0) == ["drainTimeout"]
+    assert paths(drain=-1.0) == ["drainTimeout"]
+    assert paths(drain=300.0, retire=200.0) == ["drainTimeout"]
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 6, 7, 97, 1000])
 def test_a_count_of_targets_as_a_share_is_the_same_count_again(count: int):
     assert [targets_of(share_of(number, count), count) for number in range(count + 1)] == list(range(count + 1))

@@ -115,6 +115,11 @@ class TestWhatItIsTold:
         shop.run('echo "${RAMPGATE_TARGET-none}"', replace(WORK, target="web-1"))
         assert shop.said == ["none", "web-1"]
 
+    def test_it_is_told_how_long_requests_under_way_have(self, shop: Shop) -> None:
+        shop.run('echo "${RAMPGATE_DRAIN-none}"')
+        shop.run('echo "${RAMPGATE_DRAIN-none}"', replace(WORK, drain=90.0))
+        assert shop.said == ["none", "90"]
+
     def test_a_program_with_arguments_meets_no_shell(self, shop: Shop) -> None:
         shop.run(("printf", "%s\\n", "$RAMPGATE_SLOT; $(id)"))
         assert shop.said == ["$RAMPGATE_SLOT; $(id)"]

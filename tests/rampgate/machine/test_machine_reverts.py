@@ -313,6 +313,15 @@ def test_an_abort_in_the_moment_of_retirement_comes_too_late():
     assert ramp.share == 100_000
 
 
+def test_requests_under_way_have_the_drain_time_on_top_of_what_cut_off_clients_have():
+    plan = replace(PLAN, drain=120.0)
+    ramp = at_step(1, plan)
+    ramp.judge(VerdictWord.REGRESSED)
+    undo = next(one for one in ramp.state.actions if one.kind is ActionKind.UNDO)
+    assert undo.not_before == ramp.now + plan.stale_after + 120.0
+    assert ramp.due(Deadline.RETIRE) == plan.stale_after + 120.0 + plan.retire
+
+
 def test_a_rolling_revert_puts_targets_back_at_once_and_looks_at_them_afterwards():
     ramp = at_step(2, replace(PLAN, strategy=Strategy.ROLLING, users_follow=UsersFollow.DEPLOYMENT))
     ramp.do(ActionKind.ROLL)
