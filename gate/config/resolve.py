@@ -256,7 +256,7 @@ def misfits(file: File, plan: RolloutPlan) -> Iterator[Problem]:
         steps = ", ".join(percent(step.share) for step in plan.steps)
         yield Problem("steps", steps, "one step, 100: blue-green moves everybody at once; canary moves by steps")
     name, deployer = deployer_of(file.deploy)
-    yield from deployer.problems(f"deploy.{name}")
+    yield from deployer.problems(f"deploy.{name}", slots=plan.strategy is not Strategy.ROLLING)
     mains = _errors(file)
     if not mains:
         yield Problem("metrics", "no errors", "one {errors: …} among them: what every release is judged by")

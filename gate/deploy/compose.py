@@ -251,7 +251,7 @@ class ComposeOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "program", tuple(self.program))
 
-    def problems(self, path: str) -> Iterator[Problem]:
+    def problems(self, path: str, *, slots: bool) -> Iterator[Problem]:
         for name, text, known in (
             ("project", self.project, "slot"),
             ("service", self.service, "slot"),
@@ -260,8 +260,9 @@ class ComposeOptions:
         ):
             if strange := unknown(text, (known,)):
                 yield Problem(f"{path}.{name}", "{{" + strange[0] + "}}", "the placeholder {{" + known + "}}")
-        if "{{" not in self.project + self.service:
-            allowed = "{{slot}} in it, or in `service`: else both slots are the same containers"
+        if slots is not ("{{" in self.project + self.service):
+            parted = "{{slot}} in it, or in `service`: else both slots are the same containers"
+            allowed = parted if slots else "no {{slot}} in it or in `service`: a target is replaced in its place"
             yield Problem(f"{path}.project", repr(cut(self.project, 60)), allowed)
         if self.host is not None and not _HOST.fullmatch(self.host):
             yield Problem(f"{path}.host", repr(cut(self.host, 60)), "an address such as ssh://deploy@shop.example.com")

@@ -117,8 +117,11 @@ class Workplace:
 class Options(Protocol):
     """A deployer's part of the configuration, which makes the deployer."""
 
-    def problems(self, path: str) -> Iterator[Problem]:
-        """Everything wrong with the options; ``path`` is where they stand in the configuration."""
+    def problems(self, path: str, *, slots: bool) -> Iterator[Problem]:
+        """Everything wrong with the options; ``path`` is where they stand in the configuration.
+
+        ``slots``: two slots stand side by side, and must not be one. A rolling deployment replaces what runs instead.
+        """
         ...
 
     def credentials(self) -> tuple[str, ...]:
@@ -133,7 +136,7 @@ class Plain:
 
     __slots__ = ()
 
-    def problems(self, path: str) -> Iterator[Problem]:  # noqa: ARG002
+    def problems(self, path: str, *, slots: bool) -> Iterator[Problem]:  # noqa: ARG002
         return iter(())
 
     def credentials(self) -> tuple[str, ...]:

@@ -221,7 +221,7 @@ class SystemdSshOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "hosts", tuple(self.hosts))
 
-    def problems(self, path: str) -> Iterator[Problem]:
+    def problems(self, path: str, *, slots: bool) -> Iterator[Problem]:
         if not self.hosts:
             yield Problem(f"{path}.hosts", "an empty list", "at least one host")
         for index, host in enumerate(self.hosts):
@@ -233,8 +233,9 @@ class SystemdSshOptions:
             ("unit", self.unit, _UNIT, "a unit with {{slot}} in it, such as shop@{{slot}}"),
             ("file", self.file, _PATH, "a path with {{slot}} in it, such as /etc/shop/{{slot}}.env"),
         ):
-            if not pattern.fullmatch(text) or "{{" not in text or unknown(text, ("slot",)):
-                yield Problem(f"{path}.{name}", repr(cut(text, 60)), allowed)
+            if not pattern.fullmatch(text) or slots is not ("{{" in text) or unknown(text, ("slot",)):
+                in_place = "no {{slot}} in it: a target is replaced in its place"
+                yield Problem(f"{path}.{name}", repr(cut(text, 60)), allowed if slots else in_place)
         if not _NAME.fullmatch(self.variable):
             yield Problem(f"{path}.variable", repr(cut(self.variable, 60)), "a name such as VERSION")
         if not _PATH.fullmatch(self.state):

@@ -187,7 +187,7 @@ class WebhookOptions:
         Mapping[str, str], Key(As.VARIABLES, "Headers to send, each with the variable that holds its value.")
     ] = field(default_factory=dict)
 
-    def problems(self, path: str) -> Iterator[Problem]:
+    def problems(self, path: str, *, slots: bool) -> Iterator[Problem]:  # noqa: ARG002
         parts = urlsplit(self.url)
         if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
             yield Problem(f"{path}.url", origin(self.url), "https, except to this machine")

@@ -245,10 +245,11 @@ def _inputs(work: Work) -> dict[str, str]:
 
 def _page(address: str | Mapping[str, str], work: Work, patient: Patient) -> Deployment:
     """The status that the slot's own page gives: 200, and the version it runs."""
-    url = address if isinstance(address, str) else address.get(work.slot)
+    place = work.target or work.slot
+    url = address if isinstance(address, str) else address.get(place)
     if url is None:
-        return Failed(text=f"`statusUrl` has no address for slot {work.slot}")
-    known = {"slot": work.slot, "version": work.version}
+        return Failed(text=f"`statusUrl` has no address for {cut(harmless(place), 80)}")
+    known = {"slot": work.slot, "version": work.version, "target": work.target or ""}
     url = filled(url, known, lambda value: quote(value, safe="", errors="replace"))
     got = patient.once("GET", url, None, {"User-Agent": "rampgate"})
     where = Secrets(patient.workplace.secrets).shown(origin(url))
@@ -282,7 +283,7 @@ class WorkflowOptions:
         Key(As.SLOT_ADDRESS, "A page of the slot that answers with the version it runs; else a run is asked."),
     ] = None
 
-    def problems(self, path: str) -> Iterator[Problem]:
+    def problems(self, path: str, *, slots: bool) -> Iterator[Problem]:  # noqa: ARG002
         if not _FILE.fullmatch(self.file):
             yield Problem(f"{path}.file", repr(cut(self.file, 60)), "the name of a file in .github/workflows")
         for name in self.inputs:

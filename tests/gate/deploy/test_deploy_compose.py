@@ -162,3 +162,11 @@ def test_the_file_is_read_and_everything_wrong_is_said_at_once() -> None:
     assert {one.path for one in refused.value.problems} == {
         f"deploy.compose.{key}" for key in ("project", "host", "envFile")
     }
+
+
+def test_slots_are_parted_and_targets_are_not() -> None:
+    in_place = ComposeOptions(project="shop", service="web")
+    parted = ComposeOptions(project="shop-{{slot}}", service="web")
+    assert list(in_place.problems("deploy", slots=False)) == list(parted.problems("deploy", slots=True)) == []
+    assert "deploy.project" in [one.path for one in in_place.problems("deploy", slots=True)]
+    assert "deploy.project" in [one.path for one in parted.problems("deploy", slots=False)]

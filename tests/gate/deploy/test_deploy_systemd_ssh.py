@@ -171,3 +171,11 @@ def test_the_file_is_read_and_everything_wrong_is_said_at_once() -> None:
     assert {one.path for one in refused.value.problems} == {
         f"deploy.systemd-ssh.{key}" for key in ("hosts[0]", "unit", "file", "variable")
     }
+
+
+def test_slots_are_parted_and_targets_are_not() -> None:
+    in_place = SystemdSshOptions(hosts=("web-1",), unit="shop", file="/etc/shop.env")
+    parted = SystemdSshOptions(hosts=("web-1",), unit="shop-{{slot}}", file="/etc/{{slot}}.env")
+    assert list(in_place.problems("deploy", slots=False)) == list(parted.problems("deploy", slots=True)) == []
+    assert "deploy.unit" in [one.path for one in in_place.problems("deploy", slots=True)]
+    assert "deploy.unit" in [one.path for one in parted.problems("deploy", slots=False)]

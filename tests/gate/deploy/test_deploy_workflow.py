@@ -207,6 +207,14 @@ def test_a_page_of_the_slot_says_what_it_runs(repository: Repository, reply: Rep
         assert type(at(repository, status_url=url).run(STATUS, always)) is kind
 
 
+def test_each_target_may_have_a_page_of_its_own(repository: Repository) -> None:
+    with scripted() as page:
+        page.script = lambda _: Reply(body=b"v2")
+        for url in (page.url + "/{{target}}", {"web-1": page.url + "/web-1"}):
+            assert isinstance(at(repository, status_url=url).run(replace(STATUS, target="web-1"), always), Done)
+        assert [one.path for one in page.asked] == ["/web-1", "/web-1"]
+
+
 def test_without_token_or_ref_nothing_is_sent(repository: Repository, github: FakeGitHub) -> None:
     for name, word in (("INPUT_GITHUB-TOKEN", "token"), ("GITHUB_REF_NAME", "ref"), ("GITHUB_REPOSITORY", "repo")):
         environ = {key: value for key, value in repository.environ.items() if key != name}
