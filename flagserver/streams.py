@@ -13,7 +13,7 @@ from typing import Any
 from flagserver import hub
 from flagserver.publish import Published
 from flagserver.services import Services
-from flagserver.views.route import Call
+from flagserver.views.route import Call, still_admitted
 from flagserver.wire import encode
 
 SHARD = 100
@@ -108,7 +108,7 @@ class Streams:
         watcher.add_done_callback(client.leave)
         try:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-            await self._run(channel, client, send)
+            await self._run(call, channel, client, send)
         finally:
             watcher.cancel()
             shard.discard(client)
@@ -116,7 +116,7 @@ class Streams:
             self._leave(channel)
             self._services.meters.streams.set(self._open)
 
-    async def _run(self, channel: _Channel, client: _Client, send: Send) -> None:
+    async def _run(self, call: Call, channel: _Channel, client: _Client, send: Send) -> None:
         published = self._services.live.current(channel.environment)
         first = f"retry: {random.randint(500, 2500)}\n\n".encode()
         if client.version == published.version:
@@ -131,6 +131,8 @@ class Streams:
                 await chunk(send, channel.changed)
             elif client.beat:
                 client.beat = False
+                if not still_admitted(self._services, call):
+                    break
                 await chunk(send, self._heartbeat(self._services.live.current(channel.environment)))
             else:
                 client.future = asyncio.get_running_loop().create_future()

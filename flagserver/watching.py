@@ -17,7 +17,7 @@ from flagserver.services import Services
 from flagserver.store.rollouts import Wanted
 from flagserver.streams import HEADERS, Receive, Send, chunk, event, gone, refuse
 from flagserver.views.rollouts import read_one
-from flagserver.views.route import Call, Reply, refused
+from flagserver.views.route import Call, Reply, refused, still_admitted
 from rampgate.rollout import Rollout
 
 MOST = 200
@@ -82,7 +82,7 @@ class Watching:
         try:
             # The first answer comes at once: what is new, or that nothing is.
             await chunk(send, self._news(found, has, environment) or self._heartbeat())
-            while not (watcher.done() or self._closing):
+            while not (watcher.done() or self._closing) and still_admitted(self._services, call):
                 try:
                     await asyncio.wait_for(told.wait(), self._beat)
                 except TimeoutError:

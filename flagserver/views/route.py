@@ -220,6 +220,11 @@ def admit(services: Services, route: Route, headers: Mapping[str, str], params: 
     return caller
 
 
+def still_admitted(services: Services, call: Call) -> bool:
+    """Whether the key with which a stream was begun is still in use, by what memory knows."""
+    return services.keyring.caller(presented(call.headers)) is not None
+
+
 def _is_reading(route: Route) -> bool:
     return route.role is Role.CLIENT or (route.role is Role.SDK and route.method == "GET")
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,8 +15,8 @@ from flagserver.watching import Watching
 from rampgate.machine.events import Attached, Told
 from rampgate.machine.state import Order
 from tests.flagserver.callers import Gate, Stream
-from tests.flagserver.inside import Inside
-from tests.flagserver.process import FlagServer
+from tests.flagserver.inside import PLAN, Inside
+from tests.flagserver.process import FlagServer, bearer
 
 
 @pytest.fixture
@@ -80,6 +81,23 @@ def test_what_is_not_the_keys_to_see_is_refused_before_the_stream_begins(gate: G
     ):
         reply = requests.get(process.url + path, headers=other.key, timeout=30)
         assert reply.status_code == status, path
+
+
+def test_streams_end_with_the_key_that_they_were_begun_with(gate: Gate, opened: list[Stream]) -> None:
+    rollout = gate.create("shop", plan=replace(PLAN, heartbeat=0.5))
+    ours = watch(opened, gate, f"/v1/rollouts/{rollout.id}/stream")
+    ours.until("rollout")
+    flags = Stream(gate)
+    opened.append(flags)
+    flags.until("snapshot")
+    admin = bearer(gate.server.admin_key)
+    other = Gate(gate.server, environment=gate.environment)
+    for key in (gate.key, gate.sdk):
+        selector = key["Authorization"].split("_")[2]
+        assert requests.delete(f"{gate.server.url}/v1/keys/{selector}", headers=admin, timeout=30).status_code == 204
+    other.say(rollout, Attached(holder="gate"))
+    for stream in (ours, flags):
+        assert [name for name, _, _ in stream.events][-1:] == ["reconnect"]
 
 
 def test_when_no_stream_is_free_the_client_is_told_to_come_back(inside: Inside) -> None:
