@@ -13,32 +13,41 @@ import pytest
 
 from gate.deploy import CommandOptions, DeployAction, Deployer, Deployment, Done, Failed, NotUp, Stopped, Workplace
 from gate.deploy import hook as hooks
-from tests.gate.deploy.contract import RETIRE, STATUS, WORK, DeployerContract, always
+from tests.gate.deploy.contract import STATUS, WORK, ActingContract, Site, always
+from tests.gate.deploy.programs import Programs
 
 FLEET = """
 set -eu
+cd "$root"; mkdir -p slots
+newest() {
+  [ "$RAMPGATE_FENCE" -ge "$(cat fence 2>/dev/null || echo 0)" ] || { echo "a newer gate has taken over" >&2; exit 75; }
+  echo "$RAMPGATE_FENCE" >fence
+}
 case $RAMPGATE_ACTION in
-  ensure) mkdir -p slots; printf '%s' "$RAMPGATE_VERSION" >"slots/$RAMPGATE_SLOT" ;;
-  retire) rm -f "slots/$RAMPGATE_SLOT" ;;
+  ensure) newest; act; printf '%s' "$RAMPGATE_VERSION" >"slots/$RAMPGATE_SLOT" ;;
+  retire) newest; act; rm -f "slots/$RAMPGATE_SLOT" ;;
   status) [ -e "slots/$RAMPGATE_SLOT" ] || exit 1; cat "slots/$RAMPGATE_SLOT" ;;
 esac
 """
 
 
-class _CommandKind:
+class _Team(Programs):
+    """Somebody with a hook that keeps versions in files."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, {"fleet": FLEET})
+
     def deployer(self, workplace: Workplace) -> Deployer:
-        return CommandOptions(command=FLEET).deployer(workplace)
+        return CommandOptions(command=("fleet",)).deployer(workplace)
+
+    def half_done(self) -> None:
+        self.file("fence", "6\n")
 
 
-class TestCommand(DeployerContract):
-    kind = _CommandKind()
-
-    def test_what_was_retired_is_not_up(self, deployer: Deployer) -> None:
-        assert isinstance(deployer.run(STATUS, always), NotUp)
-        deployer.run(WORK, always)
-        assert deployer.run(STATUS, always) == Done(text="slot green is up and runs v2", version="v2")
-        deployer.run(RETIRE, always)
-        assert isinstance(deployer.run(STATUS, always), NotUp)
+class TestCommand(ActingContract):
+    @pytest.fixture
+    def site(self, tmp_path: Path) -> Site:
+        return _Team(tmp_path)
 
     def test_a_slot_that_runs_another_version_is_not_up(self, deployer: Deployer) -> None:
         deployer.run(replace(WORK, version="v1"), always)
