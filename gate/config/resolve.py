@@ -38,6 +38,8 @@ from rampgate.evidence import VerdictWord
 from rampgate.plan import WHOLE, Budget, Confirm, RolloutPlan, Step, Strategy, percent, problems, seconds
 from rampgate.problem import Problem
 
+DARK_BEFORE_ALL = 300.0
+"""Seconds for which stable is looked at before everybody leaves it: what the new version is then compared with."""
 _LONGEST_STEP = 30 * 86_400.0
 _PATHS = {
     "deploy": "timeouts.deploy",
@@ -59,7 +61,7 @@ def plan_of(file: File, environment: str) -> RolloutPlan:
     if "hold_back" not in file.model_fields_set:
         hold_back = 0 if file.strategy is not Strategy.CANARY else max(0, min(hold_back, (WHOLE - before) // 2))
     step_timeout = file.timeouts.step
-    dark = Step(share=0, bake=file.dark.bake, confirm=_confirm(file.dark.confirm))
+    dark = Step(share=0, bake=_dark_bake(file, steps, hold_back), confirm=_confirm(file.dark.confirm))
     if "step" not in file.timeouts.model_fields_set:
         longest = max(step.bake + (step.confirm.timeout if step.confirm else 0.0) for step in (dark, *steps))
         step_timeout = min(max(step_timeout, 2 * longest), _LONGEST_STEP)
@@ -191,6 +193,17 @@ def _steps(file: File) -> tuple[Step, ...]:
     return tuple(Step(share=one * WHOLE // 100) for one in shares)
 
 
+def _at_once(steps: Sequence[Step], hold_back: int) -> bool:
+    """Whether everybody goes over at the first step, so that nobody is left to compare with."""
+    return len(steps) == 1 and hold_back == 0
+
+
+def _dark_bake(file: File, steps: Sequence[Step], hold_back: int) -> float:
+    if "bake" in file.dark.model_fields_set or not _at_once(steps, hold_back):
+        return file.dark.bake
+    return DARK_BEFORE_ALL
+
+
 def _rung(file: File, keys: StepKeys | BatchKeys, share: int) -> Step:
     return Step(
         share=share,
@@ -257,6 +270,9 @@ def misfits(file: File, plan: RolloutPlan) -> Iterator[Problem]:
         yield Problem("steps", steps, "one step, 100: blue-green moves everybody at once; canary moves by steps")
     name, deployer = deployer_of(file.deploy)
     yield from deployer.problems(f"deploy.{name}", slots=plan.strategy is not Strategy.ROLLING)
+    if _at_once(plan.steps, plan.hold_back) and not 3 * plan.poll <= plan.dark.bake:
+        allowed = f"at least 3 × poll ({seconds(3 * plan.poll)}): the new version is compared with stable's time before"
+        yield Problem("dark.bake", seconds(plan.dark.bake), allowed)
     mains = _errors(file)
     if not mains:
         yield Problem("metrics", "no errors", "one {errors: …} among them: what every release is judged by")

@@ -96,3 +96,14 @@ def test_targets_and_batches_are_for_rolling_alone() -> None:
 def test_each_target_is_looked_at_by_its_own_address() -> None:
     reading(verify=[{"url": "https://{{target}}.shop.example/healthz"}, {"command": "./smoke.sh"}])
     reading(verify=[{"url": {f"web-{number}": f"http://10.0.0.{number}:8080/" for number in range(1, 7)}}])
+
+
+def test_where_everybody_goes_over_at_once_stable_is_looked_at_before() -> None:
+    blue_green: dict[str, Any] = {"strategy": "blue-green", "usersFollow": None, "targets": None}
+    assert reading(**blue_green).plan.dark.bake == 300.0
+    assert reading(**blue_green, dark={"bake": "1m"}).plan.dark.bake == 60.0
+    assert reading(**blue_green, holdBack=5).plan.dark.bake == 0.0
+    assert reading(batches=["all"]).plan.dark.bake == 300.0
+    found = refused(**blue_green, dark={"bake": "30s"})
+    assert set(found) == {"dark.bake"}
+    assert "at least 3 × poll (45s)" in found["dark.bake"].allowed

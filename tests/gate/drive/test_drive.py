@@ -9,7 +9,7 @@ from gate.drive import Driver
 from rampgate.evidence import VerdictWord
 from rampgate.machine.events import Told
 from rampgate.machine.state import Order, Phase, Reason, Refused, Verb
-from rampgate.plan import Budget, Policy
+from rampgate.plan import Budget, Policy, Step, Strategy
 from tests.fakes.flag_server import verbs
 from tests.gate.drive.worlds import SECONDS, Scene
 
@@ -227,3 +227,21 @@ def test_a_first_deploy_has_nothing_to_compare_with_and_says_so():
     said = [because.reason for entry in scene.server.history for because in entry.because]
     assert Reason.FIRST_DEPLOY in said
     assert scene.slots.running["green"] == "v2"
+
+
+def test_blue_green_is_compared_with_the_time_before_and_the_colours_trade_places():
+    steps, dark = (Step(share=100_000, bake=3.0),), Step(share=0, bake=3.0)
+    plan = replace(SECONDS, strategy=Strategy.BLUE_GREEN, steps=steps, dark=dark, hold_back=0)
+    scene = Scene(plan=plan)
+    ended = scene.drive()
+    assert (ended.state.phase, shares(scene), scene.slots.running) == (Phase.PROMOTED, [0, 100_000], {"green": "v2"})
+
+    broken = Scene(plan=plan)
+    broken.users.fails["canary"] = 0.5
+    ended = broken.drive()
+    assert (ended.state.phase, shares(broken), broken.slots.running) == (
+        Phase.REVERTED,
+        [0, 100_000, 0],
+        {"blue": "v1"},
+    )
+    assert "time and version cannot be told apart" in ended.state.text
