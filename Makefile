@@ -13,10 +13,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check test-real bench docs fix lock
+.PHONY: help demo test check test-real bench bench-downtime docs fix lock
 
 help: ## Say what can be made
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 $(READY): requirements-dev.txt pyproject.toml sdk/pyproject.toml
 	@echo "Setting up .venv (once, and again when the lock changes)"
@@ -40,7 +40,7 @@ check: $(READY) ## Lint, types, floors, workflows, images, and the house tests
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check-files
 	@$(PYTEST) tests/house
 
-test-real: $(READY) ## Tests against real programs: Prometheus, InfluxDB, Graphite, nginx, HAProxy, Chromium, Node.js, a container engine
+test-real: $(READY) ## Tests against real programs: Prometheus, InfluxDB, Graphite, nginx, HAProxy, Caddy, Chromium, Node.js, a container engine
 	@scripts/real-programs
 	@$(BIN)/pytest -q tests/real tests/container
 
@@ -53,6 +53,9 @@ bench: build/bench/.ready ## Measure what the README claims, as ratios in one ru
 	@missed=; for file in bench/*_bench.py; do \
 	  echo "== $$file"; PYTHONPATH=. $(BIN)/python "$$file" || missed="$$missed $$file"; done; \
 	  if [ -n "$$missed" ]; then echo "Not all bounds are held:$$missed"; exit 1; fi
+
+bench-downtime: $(READY) ## Measure that switching costs no request; writes the table of docs/zero-downtime.md (about 5 minutes)
+	@$(BIN)/python -m bench.downtime
 
 docs: $(READY) ## Write the pages that are made from the code
 	@$(BIN)/python -m docs.state_machine

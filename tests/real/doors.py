@@ -64,7 +64,7 @@ def opened(door: Door, folder: Path, places: Places, *, slack: bool = False) -> 
             command, stdout=log, stderr=log, env={**os.environ, "RAMPGATE_KEY": places.key, "HOME": str(folder)}
         )
     try:
-        _await(port, process, folder / "door.log")
+        await_port(port, process, folder / "door.log")
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -177,7 +177,8 @@ def _program(door: Door) -> str:
     return found
 
 
-def _await(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def await_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Returns once something listens on the port."""
     ends = time.monotonic() + PATIENCE
     while time.monotonic() < ends and process.poll() is None:
         try:
