@@ -22,7 +22,8 @@ _NEAR = 0.8
 _OTHERS = frozenset({"block", "unblock"})
 """Words of other tools that look like ours."""
 
-_FOR = re.compile(r"(?:^|\s)for\s+(\d.*)$", re.IGNORECASE)
+_FOR = re.compile(r"(?:.*\s)?(for\s(\d.*))", re.IGNORECASE)
+"""The last one: a reason may hold another, as in `waiting for 3 fixes for 2h`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,16 +156,16 @@ def _unknown(word: str, prefix: str) -> NotACommand | NotUnderstood:
 
 
 def _lock(words: str, prefix: str) -> Command | NotUnderstood:
-    found = _FOR.search(words)
+    found = _FOR.fullmatch(words)
     if found is None:
         return Command(name=CommandName.LOCK, reason=words[:LONGEST_REASON])
     try:
-        lasts = duration(found[1].lower())
+        lasts = duration(found[2].lower())
     except PydanticCustomError as error:
         hint = (error.context or {}).get("hint")
         meant = f"Did you mean `for {hint}`?" if hint else "A lock holds for so long: `for 30m`, `for 1h30m`."
-        return NotUnderstood(text=f"{spaced(prefix)}lock: {found[0].strip()} is no duration. {meant}")
-    return Command(name=CommandName.LOCK, reason=words[: found.start()].strip()[:LONGEST_REASON], lasts=lasts)
+        return NotUnderstood(text=f"{spaced(prefix)}lock: {found[1]} is no duration. {meant}")
+    return Command(name=CommandName.LOCK, reason=words[: found.start(1)].strip()[:LONGEST_REASON], lasts=lasts)
 
 
 def _with_words(name: CommandName, words: list[str], prefix: str) -> Command | NotUnderstood:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.activity import Notice, NoticeReason, ObeyComment, RunRollout, Sweep, Validate, choose, event_of
+from gate.activity import NO_COMMAND, Notice, NoticeReason, ObeyComment, RunRollout, Sweep, Validate, choose, event_of
 from gate.errors import EventError
 from gate.inputs import Inputs, Mode, Runner
 
@@ -105,7 +105,7 @@ def test_a_deleted_branch_releases_nothing() -> None:
     assert found.reason is NoticeReason.BRANCH_DELETED
 
 
-@pytest.mark.parametrize("event_name", ["schedule", "issue_comment", "merge_group"])
+@pytest.mark.parametrize("event_name", ["schedule", "issue_comment", "commit_comment", "merge_group"])
 def test_a_clock_a_comment_and_a_candidate_never_release(event_name: str) -> None:
     with pytest.raises(EventError, match="releases nothing"):
         on(event_name, mode=Mode.RUN)
@@ -124,6 +124,17 @@ def test_a_comment_on_a_pull_request_is_handed_on_as_it_is() -> None:
         url="https://github.com/octo/shop/pull/42#issuecomment-7",
     )
     assert on("issue_comment", COMMENT, mode=Mode.COMMENT) == on("issue_comment", COMMENT)
+
+
+def test_a_comment_on_a_commit_names_the_commit_and_no_pull_request() -> None:
+    event = with_comment(commit_id=HEAD)
+    del event["issue"]
+    found = on("commit_comment", event)
+    assert isinstance(found, ObeyComment)
+    assert (found.commit, found.pull_request, found.body) == (HEAD, None, "/promote full\nmore")
+    assert on("commit_comment", {**event, "comment": {**event["comment"], "body": "LGTM"}}) == NO_COMMAND
+    with pytest.raises(EventError, match="commit_id is missing"):
+        on("commit_comment", COMMENT)
 
 
 def test_who_wrote_a_comment_and_whether_it_was_changed_is_told() -> None:
@@ -188,7 +199,7 @@ _JSON = st.recursive(
 
 
 @given(
-    st.sampled_from(["push", "issue_comment", "pull_request", "workflow_run", "release"]),
+    st.sampled_from(["push", "issue_comment", "commit_comment", "pull_request", "workflow_run", "release"]),
     st.sampled_from(list(Mode)),
     st.dictionaries(st.sampled_from([*COMMENT, "repository", "workflow_run", "deleted", "pull_request"]), _JSON),
 )

@@ -6,6 +6,16 @@ from hypothesis import strategies as st
 
 from gate.commands.parse import COMMANDS, Command, CommandName, NotACommand, NotUnderstood, parse
 
+ORDERS = st.builds("{} {}".format, st.sampled_from(CommandName), st.text(max_size=30))
+HIDDEN = [
+    *("> {}", "`{}`", "``{}``", "```\n{}\n```", "~~~\n{}\n~~~", "    {}", "\t{}", "- {}", "\n{}", "Thanks!\n\n{}"),
+    *("<!-- {} -->", "<!--\n{}\n-->", "<details>\n{}\n</details>", "<details><summary>{}</summary></details>"),
+]
+
+
+def locked(reason: str, lasts: float | None = None) -> Command:
+    return Command(name=CommandName.LOCK, reason=reason, lasts=lasts)
+
 
 @pytest.mark.parametrize(
     ("body", "command"),
@@ -23,6 +33,20 @@ from gate.commands.parse import COMMANDS, Command, CommandName, NotACommand, Not
         ("/resume staging", Command(name=CommandName.RESUME, environment="staging")),
         ("/status", Command(name=CommandName.STATUS)),
         ("/help me please", Command(name=CommandName.HELP)),
+        ("/lock", Command(name=CommandName.LOCK)),
+        ("/lock for 30m", Command(name=CommandName.LOCK, lasts=1800.0)),
+        ("/lock production card payments fail for 2h", locked("production card payments fail", 7200.0)),
+        ("/lock waiting for 3 fixes FOR 1H30M", locked("waiting for 3 fixes", 5400.0)),
+        ("/lock for the weekend", locked("for the weekend")),
+        ("/lock for 2h\nfor 9h", Command(name=CommandName.LOCK, lasts=7200.0)),
+        ("/unlock", Command(name=CommandName.UNLOCK)),
+        ("/unlock staging", Command(name=CommandName.UNLOCK, environment="staging")),
+        ("/retry", Command(name=CommandName.RETRY)),
+        ("/retry production", Command(name=CommandName.RETRY, environment="production")),
+        ("/override 0123456 it was the source", Command(name=CommandName.OVERRIDE, reason="0123456 it was the source")),
+        ("/override", Command(name=CommandName.OVERRIDE)),
+        ("/rollback", Command(name=CommandName.ROLLBACK)),
+        ("/rollback production v1.2", Command(name=CommandName.ROLLBACK, reason="production v1.2")),
     ],
 )
 def test_a_first_line_is_a_command(body: str, command: Command) -> None:
@@ -35,6 +59,7 @@ def test_a_first_line_is_a_command(body: str, command: Command) -> None:
         *("", "/", "//promote", "/ promote", " /promote", "\n/promote", "    /abort", "\t/abort"),
         *("> /promote", "`/promote`", "```\n/promote\n```", "please /promote", "LGTM\n/promote", "<!-- -->/promote"),
         *("/lgtm", "/cc @ada", "/deploy production", "/etc/passwd is not for you", "/promotexyz123"),
+        *("/block", "/unblock", "/assign @ada", "/label lock", "/rerun-tests", "/lock-it", "/123"),
     ],
 )
 def test_what_people_say_to_each_other_is_no_command(body: str) -> None:
@@ -50,12 +75,39 @@ def test_what_people_say_to_each_other_is_no_command(body: str) -> None:
         ("/promote to production", "/promote [full] [environment]"),
         ("/resume it now", "/resume [environment]"),
         ("/promote full full", "/promote [full] [environment]"),
+        ("/unlok staging", "Did you mean /unlock?"),
+        ("/rolback v1", "Did you mean /rollback?"),
+        ("/overide 0123456 why", "Did you mean /override?"),
+        ("/locks", "Did you mean /lock?"),
+        ("/retry production again", "/retry [environment]"),
+        ("/unlock it please", "/unlock [environment]"),
+        ("/rollback production v1 now", "/rollback [environment] [version]"),
+        ("/lock incident for 2 fortnights", "for 2 fortnights is no duration"),
+        ("/lock incident for 90", "for 90 is no duration"),
     ],
 )
 def test_almost_a_command_is_answered_with_what_was_meant(body: str, said: str) -> None:
     answer = parse(body)
     assert isinstance(answer, NotUnderstood)
     assert said in answer.text
+
+
+@pytest.mark.parametrize(
+    ("body", "environment", "reason"),
+    [
+        ("/override production 0123456 it was the source", "production", "0123456 it was the source"),
+        ("/override 0123456 production was slow", None, "0123456 production was slow"),
+        ("/lock production", "production", ""),
+        ("/lock productions are slow", None, "productions are slow"),
+        ("/rollback production v1", "production", "v1"),
+        ("/rollback v1", None, "v1"),
+    ],
+)
+def test_an_environment_is_told_apart_from_what_follows_it(body: str, environment: str | None, reason: str) -> None:
+    command = parse(body)
+    assert isinstance(command, Command)
+    within = command.within({"production", "staging"})
+    assert (within.environment, within.reason) == (environment, reason)
 
 
 def test_the_first_word_of_a_reason_is_an_environment_only_where_there_is_one() -> None:
@@ -72,6 +124,22 @@ def test_another_prefix_is_another_language() -> None:
     assert parse("/abort", prefix=".") == NotACommand()
 
 
+@pytest.mark.parametrize(
+    ("body", "answer"),
+    [
+        ("/rg lock incident for 2h", locked("incident", 7200.0)),
+        ("/rg\tRollback v1", Command(name=CommandName.ROLLBACK, reason="v1")),
+        *((body, NotACommand()) for body in ("/promote", "/rgpromote", "/rg-promote", "/RG promote", " /rg promote")),
+        ("/rg", "Say what to do. See /rg help."),
+        ("/rg abrot", "There is no command /rg abrot. Did you mean /rg abort?"),
+        ("/rg deploy", "There is no command /rg deploy. See /rg help."),
+        ("/rg unlock a b", "/rg unlock takes fewer words: /rg unlock [environment]"),
+    ],
+)
+def test_after_a_prefix_that_is_a_word_every_word_is_for_us(body: str, answer: Command | NotACommand | str) -> None:
+    assert parse(body, "/rg") == (NotUnderstood(text=answer) if isinstance(answer, str) else answer)
+
+
 @given(st.text(max_size=200))
 def test_an_abort_is_always_understood(reason: str) -> None:
     command = parse(f"/abort {reason}")
@@ -81,9 +149,14 @@ def test_an_abort_is_always_understood(reason: str) -> None:
     assert len(command.reason) <= 500
 
 
-@given(st.text(max_size=60))
-def test_any_text_is_read_without_a_crash(body: str) -> None:
-    assert isinstance(parse(body), Command | NotACommand | NotUnderstood)
+@given(order=ORDERS, rest=st.text(max_size=60), hidden=st.sampled_from(HIDDEN), prefix=st.sampled_from(["/", "/rg "]))
+def test_only_a_first_line_in_the_open_is_ever_a_command(order: str, rest: str, hidden: str, prefix: str) -> None:
+    line, begins = f"{prefix}{order}", prefix.strip()
+    assert parse(f"{line}\n{rest}", begins) == parse(line, begins)
+    assert not isinstance(parse(line, begins), NotACommand)
+    assert parse(hidden.format(line), begins) == NotACommand()
+    for body in (rest, prefix + rest):
+        assert isinstance(parse(body, begins), Command | NotACommand | NotUnderstood)
 
 
 def test_every_command_explains_itself() -> None:
