@@ -163,7 +163,7 @@ def _lock(words: str, prefix: str) -> Command | NotUnderstood:
         lasts = duration(found[2].lower())
     except PydanticCustomError as error:
         hint = (error.context or {}).get("hint")
-        meant = f"Did you mean `for {hint}`?" if hint else "A lock holds for so long: `for 30m`, `for 1h30m`."
+        meant = f"Did you mean “for {hint}”?" if hint else "Write it as in “for 30m” or “for 1h30m”."
         return NotUnderstood(text=f"{spaced(prefix)}lock: {found[1]} is no duration. {meant}")
     return Command(name=CommandName.LOCK, reason=words[: found.start(1)].strip()[:LONGEST_REASON], lasts=lasts)
 

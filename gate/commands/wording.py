@@ -33,7 +33,8 @@ def not_seen(text: str) -> str:
 
 
 def all_aborted(count: int) -> str:
-    return f"No environment was named, so the abort goes to all {count} rollouts that are under way."
+    every = "both" if count == 2 else f"all {count}"
+    return f"No environment was named, so the abort goes to {every} rollouts that are under way."
 
 
 def taken_as_reason(word: str) -> str:
@@ -122,7 +123,7 @@ def press(rollout: Rollout, url: str, why: str) -> str:
 
 
 def runs_again(rollout: Rollout, url: str) -> str:
-    return f"{_title(rollout)}: its run is started again: {url} What was deployed is not deployed twice."
+    return f"{_title(rollout)}: its run is started again, and what was deployed is not deployed twice: {url}"
 
 
 def under_way(rollout: Rollout, abort: str) -> str:

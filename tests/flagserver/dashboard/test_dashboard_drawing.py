@@ -1,9 +1,7 @@
 """The pictures, line by line. `RAMPGATE_UPDATE_GOLDEN=1 pytest tests/flagserver/dashboard` makes the files anew."""
 
-import os
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,9 +10,8 @@ from hypothesis import strategies as st
 from flagserver.views.dashboard.drawing import POINTS, Curve, Seen, evidence_picture, rates_picture, share_picture
 from flagserver.views.dashboard.ramp import ramp
 from rampgate.plan import WHOLE
+from tests.agreed import hold_to
 from tests.gate.report.story import NOON, STORIES
-
-GOLDEN = Path(__file__).parents[2] / "golden"
 
 moments = st.floats(min_value=NOON - 10, max_value=NOON + 5000)
 counted = st.none() | st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)).map(lambda pair: (max(pair), min(pair)))
@@ -39,10 +36,7 @@ def pictures(curve: Curve) -> list[str]:
 def test_the_pictures_are_drawn_as_agreed(name: str) -> None:
     story = STORIES[name]()
     curve = ramp(story.rollout(), story.entries, None, story.now).curve
-    path, drawn = GOLDEN / f"dashboard-{name}.svg.txt", "\n".join(pictures(curve)) + "\n"
-    if os.environ.get("RAMPGATE_UPDATE_GOLDEN"):
-        path.write_text(drawn)
-    assert drawn == path.read_text()
+    hold_to(f"dashboard-{name}.svg.txt", "\n".join(pictures(curve)) + "\n")
 
 
 @settings(max_examples=40)

@@ -164,7 +164,7 @@ def test_an_abort_that_names_nothing_aborts_all_and_says_so(pull_request: PullRe
     pull_request.rollouts.add("r2", environment="staging")
     reply = pull_request.says("/abort it is broken")
     assert {one[0] for one in pull_request.rollouts.posted} == {"r1", "r2"}
-    assert "all 2 rollouts" in reply.text
+    assert "both rollouts" in reply.text
     assert reply.text.count("back on the stable version") == 2
 
 

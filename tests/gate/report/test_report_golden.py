@@ -1,7 +1,6 @@
 """What people read, word for word. `RAMPGATE_UPDATE_GOLDEN=1 pytest tests/gate/report` makes the files anew."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -24,19 +23,11 @@ from rampgate.evidence import VerdictWord
 from rampgate.machine.state import Phase, WidenedBy
 from rampgate.plan import Problem, Strategy
 from rampgate.rollout import Answer
+from tests.agreed import hold_to
 from tests.gate.report.story import STORIES, Story
 
-GOLDEN = Path(__file__).parents[2] / "golden"
 SCHEMA = Draft202012Validator(json.loads((Path(__file__).parents[3] / "docs/result.schema.json").read_text()))
 SERVER = "https://flags.example.com"
-
-
-def hold_to(name: str, text: str) -> None:
-    """The text equals the golden file of this name."""
-    path = GOLDEN / name
-    if os.environ.get("RAMPGATE_UPDATE_GOLDEN"):
-        path.write_text(text)
-    assert text == path.read_text()
 
 
 def told(story: Story) -> str:
