@@ -1,23 +1,23 @@
 """The flag server, as the gate speaks to it: rollouts, events, telemetry, flags. The only file that knows its HTTP.
 
-Every call either answers or raises one of two errors: the server could not be reached (`FlagServerUnreachableError`,
-try again) or it refused (`FlagServerRefusedError`, trying again is no use). What may be repeated safely is repeated.
+Every call answers, or raises `FlagServerUnreachableError` (try again) or `FlagServerRefusedError` (no use).
 """
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, Protocol, TypeVar
+from functools import cached_property
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 import requests
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from gate.errors import FlagServerRefusedError, FlagServerUnreachableError
 from gate.fetch import CutAdapter, Cutter
-from gate.places import COHORT, TESTER_TOKEN, Cohort, TesterToken
+from gate.places import Cohort, TesterToken
 from rampgate.evidence import ArmName
 from rampgate.followers import Follower, Following
 from rampgate.locks import HeldLock, NewLock
@@ -39,25 +39,40 @@ from rampgate.rollout import (
 
 T = TypeVar("T")
 
+
+class _Form(Generic[T]):
+    """What reads and writes values of a kind. Made when first used: a start must not wait for all that may come."""
+
+    def __init__(self, kind: Any) -> None:
+        self._kind = kind
+
+    @cached_property
+    def made(self) -> TypeAdapter[T]:
+        return TypeAdapter(self._kind)
+
+
 _LARGEST = 8 * 1024 * 1024
-_ROLLOUT: TypeAdapter[Rollout] = TypeAdapter(Rollout)
-_ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
-_NEW: TypeAdapter[NewRollout] = TypeAdapter(NewRollout)
-_POSTED: TypeAdapter[Posted] = TypeAdapter(Posted)
-_TELEMETRY: TypeAdapter[Telemetry] = TypeAdapter(Telemetry)
-_SLOTS: TypeAdapter[Slots | None] = TypeAdapter(Slots | None)
-_ROLLOUTS: TypeAdapter[tuple[Rollout, ...]] = TypeAdapter(tuple[Rollout, ...])
-_NEW_LOCK: TypeAdapter[NewLock] = TypeAdapter(NewLock)
-_LOCK: TypeAdapter[HeldLock] = TypeAdapter(HeldLock)
-_LOCKS: TypeAdapter[tuple[HeldLock, ...]] = TypeAdapter(tuple[HeldLock, ...])
-_REFUSED: TypeAdapter[tuple[RefusedVersion, ...]] = TypeAdapter(tuple[RefusedVersion, ...])
-_FOLLOWING: TypeAdapter[Following] = TypeAdapter(Following)
-_FOLLOWERS: TypeAdapter[tuple[Follower, ...]] = TypeAdapter(tuple[Follower, ...])
-_WAITING: TypeAdapter[tuple[Waiting, ...]] = TypeAdapter(tuple[Waiting, ...])
-_MINUTES: TypeAdapter[tuple[Minute, ...]] = TypeAdapter(tuple[Minute, ...])
-_MOMENT: TypeAdapter[float | None] = TypeAdapter(float | None)
-_TEXT: TypeAdapter[str] = TypeAdapter(str)
-_ENTRIES: TypeAdapter[tuple[Entry, ...]] = TypeAdapter(tuple[Entry, ...])
+_ROLLOUT: _Form[Rollout] = _Form(Rollout)
+_ANSWER: _Form[Answer] = _Form(Answer)
+_NEW: _Form[NewRollout] = _Form(NewRollout)
+_POSTED: _Form[Posted] = _Form(Posted)
+_TELEMETRY: _Form[Telemetry] = _Form(Telemetry)
+_SLOTS: _Form[Slots | None] = _Form(Slots | None)
+_ROLLOUTS: _Form[tuple[Rollout, ...]] = _Form(tuple[Rollout, ...])
+_NEW_LOCK: _Form[NewLock] = _Form(NewLock)
+_LOCK: _Form[HeldLock] = _Form(HeldLock)
+_LOCKS: _Form[tuple[HeldLock, ...]] = _Form(tuple[HeldLock, ...])
+_REFUSED: _Form[tuple[RefusedVersion, ...]] = _Form(tuple[RefusedVersion, ...])
+_FOLLOWING: _Form[Following] = _Form(Following)
+_FOLLOWERS: _Form[tuple[Follower, ...]] = _Form(tuple[Follower, ...])
+_WAITING: _Form[tuple[Waiting, ...]] = _Form(tuple[Waiting, ...])
+_MINUTES: _Form[tuple[Minute, ...]] = _Form(tuple[Minute, ...])
+_COHORT: _Form[Cohort] = _Form(Cohort)
+_TESTER_TOKEN: _Form[TesterToken] = _Form(TesterToken)
+_MOMENT: _Form[float | None] = _Form(float | None)
+_TEXT: _Form[str] = _Form(str)
+_JSON: _Form[dict[str, Any]] = _Form(dict[str, Any])
+_ENTRIES: _Form[tuple[Entry, ...]] = _Form(tuple[Entry, ...])
 
 # All that the gate sends is idempotent by key or event id, so a lost answer may be asked for again.
 _AGAIN = Retry(total=2, connect=2, read=1, status=0, backoff_factor=0.1, allowed_methods=None, redirect=False)
@@ -105,7 +120,7 @@ class FlagServer:
 
     def create(self, new: NewRollout) -> Rollout:
         """Ask for a rollout; the same key gives the same one."""
-        return _read(_ROLLOUT, self._call("POST", "/v1/rollouts", _NEW.dump_python(new, mode="json")))
+        return _read(_ROLLOUT, self._call("POST", "/v1/rollouts", _NEW.made.dump_python(new, mode="json")))
 
     def rollout(self, rollout_id: str, *, after: int | None = None, wait: float = 0.0) -> Rollout:
         """The rollout as it stands; with ``after``, once its revision differs, or after ``wait`` seconds."""
@@ -143,7 +158,7 @@ class FlagServer:
 
     def post(self, rollout_id: str, event: Event, event_id: str) -> Answer:
         """Tell the server what happened. The same ``event_id`` again repeats the first answer."""
-        body = _POSTED.dump_python(Posted(id=event_id, event=event), mode="json")
+        body = _POSTED.made.dump_python(Posted(id=event_id, event=event), mode="json")
         return _read(_ANSWER, self._call("POST", f"/v1/rollouts/{quote(rollout_id, safe='')}/events", body))
 
     def entries(self, rollout_id: str, after: int = 0) -> tuple[Entry, ...]:
@@ -164,7 +179,7 @@ class FlagServer:
 
     def lock(self, new: NewLock) -> HeldLock:
         """Make a lock; the same key gives the same one. Every rollout that it covers has heard of it on return."""
-        return _read(_LOCK, self._call("POST", "/v1/locks", _NEW_LOCK.dump_python(new, mode="json")))
+        return _read(_LOCK, self._call("POST", "/v1/locks", _NEW_LOCK.made.dump_python(new, mode="json")))
 
     def locks(self, environment: str | None = None, flag: str | None = None) -> tuple[HeldLock, ...]:
         """The locks that hold or will: all that the key may see, or those that cover the environment, the flag."""
@@ -201,7 +216,7 @@ class FlagServer:
 
     def follow(self, environment: str, name: str, following: Following) -> None:
         """Say that a follower is there; to be said again every few seconds."""
-        body = _FOLLOWING.dump_python(following, mode="json")
+        body = _FOLLOWING.made.dump_python(following, mode="json")
         self._call("PUT", f"/v1/followers/{quote(name, safe='')}", body, query={"environment": environment})
 
     def unfollow(self, environment: str, name: str) -> None:
@@ -223,12 +238,12 @@ class FlagServer:
     def cohort(self, environment: str, flag: str, users: Sequence[str], salt: str | None) -> Cohort:
         """Where these users stand in the flag's rollout, or would stand under this salt."""
         body = {"users": list(users), "salt": salt}
-        return _read(COHORT, self._call("POST", f"{_flag(environment, flag)}/cohort", body))
+        return _read(_COHORT, self._call("POST", f"{_flag(environment, flag)}/cohort", body))
 
     def tester_token(self, environment: str, flag: str, arm: ArmName, lasts: float, why: str | None) -> TesterToken:
         """A token that forces its holder onto an arm of the flag's rollout, for so many seconds."""
         body = {"arm": arm.value, "seconds": lasts, "why": why}
-        return _read(TESTER_TOKEN, self._call("POST", f"{_flag(environment, flag)}/tester-tokens", body))
+        return _read(_TESTER_TOKEN, self._call("POST", f"{_flag(environment, flag)}/tester-tokens", body))
 
     def _call(
         self,
@@ -334,7 +349,7 @@ def exchange(url: str, token: str, environment: str | None) -> str:
 
 def _body(url: str, status: int, text: bytes) -> dict[str, Any]:
     try:
-        body = _JSON.validate_json(text) if text else {}
+        body = _JSON.made.validate_json(text) if text else {}
     except ValidationError as error:
         # A proxy's page, or a server that is not ours.
         raise FlagServerUnreachableError(f"{url} answered {status} with something that is not JSON") from error
@@ -354,9 +369,6 @@ def _body(url: str, status: int, text: bytes) -> dict[str, Any]:
     )  # fmt: skip
 
 
-_JSON: TypeAdapter[dict[str, Any]] = TypeAdapter(Annotated[dict[str, Any], Field()])
-
-
 def _problems(found: object) -> tuple[Problem, ...]:
     if not isinstance(found, list):
         return ()
@@ -367,9 +379,9 @@ def _problems(found: object) -> tuple[Problem, ...]:
     )
 
 
-def _read(adapter: TypeAdapter[T], body: object) -> T:
+def _read(form: _Form[T], body: object) -> T:
     try:
-        return adapter.validate_python(body)
+        return form.made.validate_python(body)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the answer"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,3 @@ class TesterToken:
     token: str = field(repr=False)
     id: str
     expires: float
-
-
-COHORT: TypeAdapter[Cohort] = TypeAdapter(Cohort)
-TESTER_TOKEN: TypeAdapter[TesterToken] = TypeAdapter(TesterToken)
