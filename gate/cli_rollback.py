@@ -14,7 +14,9 @@ from gate.terminal import flag_server, spoken
 
 @click.command()
 @click.argument("reason", nargs=-1)
-@click.option("--to", metavar="VERSION", help="The version to go back to; else the one before the present one.")
+@click.option(
+    "--to", metavar="VERSION", help="The version to go back to, or 7 characters of its commit; else the one before."
+)
 @click.option("--now", "at_once", is_flag=True, help="To everybody at once, as soon as it is up and verified.")
 @click.option("--config", "file", type=click.Path(path_type=Path), default=INPUTS["config"].default)
 @click.option("--environment", help="The environment to roll back; else the one in the file.")

@@ -3,29 +3,19 @@
 Which version that is, the flag's history on the server says. At once is a person's decision, recorded as theirs.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Protocol
 
 from gate.config import Config
+from gate.earlier import History, named, past
 from gate.errors import MisuseError, RampgateError
 from gate.release import Gate, Release, release
 from rampgate.evidence import Look
 from rampgate.machine.events import Event, Told
-from rampgate.machine.state import Order, Phase
-from rampgate.rollout import ROLLBACK, Answer, Rollout, Slots
-
-_LOOKED_AT = 200
-
-
-class History(Protocol):
-    """What is asked of the flag server."""
-
-    def slots(self, environment: str, flag: str) -> Slots | None: ...
-    def find(
-        self, *, environment: str | None = None, flag: str | None = None, limit: int = 50
-    ) -> tuple[Rollout, ...]: ...
+from rampgate.machine.state import Order
+from rampgate.rollout import ROLLBACK, Answer, Rollout
 
 
 class Ears(Protocol):
@@ -44,43 +34,36 @@ class WayBack:
 
 
 def way_back(server: History, environment: str, flag: str, to: str | None = None) -> WayBack:
-    """The version before the present one, or the earlier one that is named.
+    """The version before the present one, or the earlier one that ``to`` names, whole or by the beginning of its SHA.
 
     Raises:
         MisuseError: there is none, it was never everybody's, or a rollout is under way that can be aborted instead.
     """
-    slots = server.slots(environment, flag)
-    present = slots.stable.version if slots is not None else None
+    found = past(server, environment, flag)
+    present, under_way = found.present, found.under_way
     if present is None:
         raise MisuseError(f"No version of {flag} is known to serve {environment}: there is nothing to go back from.")
-    every = server.find(environment=environment, flag=flag, limit=_LOOKED_AT)
-    under_way = next((one for one in every if not one.state.phase.is_final and not one.state.retirement_begun), None)
     if under_way is not None:
         raise MisuseError(
             f"Rollout {under_way.id} of {under_way.version} is {under_way.state.phase}.",
             do=f"`/abort`, or `rampgate abort {under_way.id}`, takes everybody back to {present} at once.",
         )
-    through = [one for one in every if one.state.phase is Phase.PROMOTED or one.state.retirement_begun]
-    last = next((one for one in through if one.version == present), None)
-    earlier = tuple(dict.fromkeys(_versions(through, present)))
-    if to is not None and to not in earlier:
-        near = get_close_matches(to, earlier, n=1)
-        raise MisuseError(
-            f"{to} never served everybody in {environment}, as far as the flag server knows.",
-            do=f"Name one of {', '.join(earlier[:10]) or 'none'}{f'; did you mean {near[0]}?' if near else '.'}",
-        )
-    before = to or (last.stable.version if last is not None else None) or next(iter(earlier), None)
-    if before is None:
+    if not found.earlier and to is None:
         raise MisuseError(f"The flag server knows of no version of {flag} in {environment} before {present}.")
-    return WayBack(version=before, present=present, of=last.id if last is not None else present)
+    fits = found.earlier if to is None else named(to, found.earlier)
+    if to is not None and len(fits) != 1:
+        raise _not_one(to, environment, [one.version for one in fits], [one.version for one in found.earlier])
+    return WayBack(version=fits[0].version, present=present, of=found.of.id if found.of is not None else present)
 
 
-def _versions(through: Iterable[Rollout], present: str) -> Iterable[str]:
-    """Every version that served everybody before, the latest first."""
-    for one in through:
-        for version in (one.version, one.stable.version):
-            if version is not None and version != present:
-                yield version
+def _not_one(to: str, environment: str, fits: Sequence[str], earlier: Sequence[str]) -> MisuseError:
+    if fits:
+        return MisuseError(f"{to} fits several: {', '.join(fits)}.", do="Say more of it.")
+    near = get_close_matches(to, earlier, n=1)
+    return MisuseError(
+        f"{to} never served everybody in {environment}, as far as the flag server knows.",
+        do=f"Name one of {', '.join(earlier[:10]) or 'none'}{f'; did you mean {near[0]}?' if near else '.'}",
+    )
 
 
 def asked_for(back: WayBack, by: str, reason: str | None = None) -> Release:

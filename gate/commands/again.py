@@ -5,15 +5,15 @@ import re
 from gate.commands import wording
 from gate.commands.aim import Aim, Spot, spot, which
 from gate.commands.desk import Back, Desk, Reply, asked_back, done, refused
-from gate.commands.earlier import earlier, is_meant
 from gate.commands.parse import COMMANDS
 from gate.commands.permissions import Comment, Denial, Denied, first_person
 from gate.config import CommandName
 from gate.config.rules import WITH_SECOND_PERSON
+from gate.earlier import Past, is_meant, named, past
 from gate.errors import GitHubError
 from gate.github.port import Reaction
 from rampgate.machine.state import Phase
-from rampgate.rollout import Rollout
+from rampgate.rollout import ROLLBACK, Rollout
 
 _RUN = re.compile(r"/(?P<repository>[^/]+/[^/]+)/actions/runs/(?P<id>\d{1,18})(?:/|$)")
 _ENDED_FOR_WANT = frozenset({Phase.REVERTED, Phase.FAILED})
@@ -106,15 +106,17 @@ def rollback(meant: Aim, comment: Comment, desk: Desk) -> Reply:
     if " " in meant.command.reason:
         usage = desk.rules.word(COMMANDS[CommandName.ROLLBACK].usage)
         return asked_back(f"One version at most, after an environment that is there: `{usage}`.")
-    for one in meant.active:
-        if not one.state.retirement_begun:
-            return refused(wording.under_way(one, desk.rules.word(f"{CommandName.ABORT} {where.environment}")))
-    return _back(where, meant.command.reason, comment, desk)
+    found = past(desk.flagserver, where.environment, where.flag)
+    if (one := found.under_way) is not None:
+        own = one.id in {each.id for each in meant.active}
+        abort = desk.rules.word(f"{CommandName.ABORT} {where.environment}") if own else f"rampgate abort {one.id}"
+        return refused(wording.under_way(one, abort))
+    return _back(where, meant.command.reason, comment, found)
 
 
-def _back(where: Spot, wanted: str, comment: Comment, desk: Desk) -> Reply:
-    promoted = earlier(desk.flagserver, where.environment, where.flag)
-    fits = [one for one in promoted if not wanted or is_meant(wanted, (one.version, one.sha))]
+def _back(where: Spot, wanted: str, comment: Comment, found: Past) -> Reply:
+    promoted = found.earlier
+    fits = named(wanted, promoted) if wanted else promoted
     if not fits:
         return refused(wording.nothing_earlier(where.environment, wanted, [one.version for one in promoted[:5]]))
     if wanted and len(fits) > 1:
@@ -124,7 +126,7 @@ def _back(where: Spot, wanted: str, comment: Comment, desk: Desk) -> Reply:
         flag=where.flag,
         version=fits[0].version,
         sha=fits[0].sha,
-        key=f"rollback:{comment.repository}:comment-{comment.id}:{fits[0].version}"[:300],
+        key=f"{ROLLBACK}{comment.repository}:comment-{comment.id}:{fits[0].version}"[:300],
         by=f"@{comment.author}",
     )
     text = wording.goes_back(where.environment, back.version)

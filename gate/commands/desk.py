@@ -22,6 +22,7 @@ class FlagServer(Protocol):
         repository: str | None = None,
         pull_request: int | None = None,
         sha: str | None = None,
+        limit: int = 50,
     ) -> tuple[Rollout, ...]:
         """Rollouts that fit, newest first."""
 

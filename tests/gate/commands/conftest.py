@@ -75,6 +75,7 @@ class Rollouts:
         repository: str | None = None,
         pull_request: int | None = None,
         sha: str | None = None,
+        limit: int = 50,
     ) -> tuple[Rollout, ...]:
         if "find" in self.silent_for:
             raise FlagServerUnreachableError("No answer.")
@@ -86,7 +87,7 @@ class Rollouts:
             and environment in (None, one.plan.environment)
             and flag in (None, one.plan.flag)
         ]
-        return tuple(sorted(fits, key=lambda one: -one.created_at))
+        return tuple(sorted(fits, key=lambda one: -one.created_at)[:limit])
 
     def rollout(self, rollout_id: str) -> Rollout:
         return self.kept[rollout_id]

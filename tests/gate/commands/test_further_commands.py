@@ -234,6 +234,22 @@ def test_a_rollback_is_started_once(pull_request: PullRequest) -> None:
     assert pull_request.runs(comment, "/rollback").back is None
 
 
+def test_a_rollback_by_comment_is_known_for_one_and_names_the_commit(pull_request: PullRequest) -> None:
+    promoted(pull_request)
+    pull_request.rollouts.kept["r1"] = replace(pull_request.rollouts.kept["r1"], sha=HEAD)
+    back = pull_request.says(f"/rollback {HEAD[:7]}").back
+    assert (back.version, back.sha) == ("v2", HEAD)
+    assert replace(pull_request.rollouts.kept["r1"], key=back.key).is_rollback
+
+
+def test_while_another_changes_rollout_is_under_way_it_is_told_how_that_is_aborted(pull_request: PullRequest) -> None:
+    promoted(pull_request)
+    pull_request.rollouts.add("r9", pull_request=8)
+    reply = pull_request.says("/rollback")
+    assert reply.back is None
+    assert "`rampgate abort r9`" in reply.text
+
+
 @pytest.mark.parametrize("words", ["v3", "v9", "prodcution"])
 def test_a_rollback_to_what_was_never_there_says_what_was(pull_request: PullRequest, words: str) -> None:
     promoted(pull_request)

@@ -57,6 +57,18 @@ def test_any_version_that_once_served_everybody_may_be_named() -> None:
     assert way_back(Known(HISTORY), "production", "shop", "v1").version == "v1"
 
 
+def test_the_beginning_of_a_commit_names_its_version_where_it_fits_one() -> None:
+    known = Known(tuple(replace(one, sha=f"0123456{one.version}") for one in HISTORY))
+    assert way_back(known, "production", "shop", "0123456v1").version == "v1"
+    with pytest.raises(MisuseError, match="0123456 fits several: v2, v1"):
+        way_back(known, "production", "shop", "0123456")
+
+
+def test_a_whole_name_means_that_version_though_another_begins_with_it() -> None:
+    history = (ended(3, "v3", "release-10"), ended(2, "release-10", "release-1"))
+    assert way_back(Known(history), "production", "shop", "release-1").version == "release-1"
+
+
 @pytest.mark.parametrize("to", ["v4", "v3", "v9"])
 def test_a_version_that_never_served_everybody_or_does_so_now_is_refused(to: str) -> None:
     with pytest.raises(MisuseError, match=f"{to} never served everybody") as caught:
