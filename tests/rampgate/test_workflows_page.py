@@ -33,3 +33,9 @@ def test_an_abort_never_queues_behind_its_gate():
 
 def test_the_three_workflows_are_there():
     assert [set(one["on"]) for one in WORKFLOWS] == [{"push"}, {"issue_comment"}, {"schedule"}]
+
+
+def test_every_job_may_tell_github_and_prove_who_it_is():
+    needed = {"contents": "read"} | dict.fromkeys(("deployments", "pull-requests", "statuses", "id-token"), "write")
+    for workflow in WORKFLOWS:
+        assert needed.items() <= workflow["permissions"].items(), workflow["name"]
