@@ -40,6 +40,8 @@ class Patient:
             got = self.once(method, url, body, headers())
             if not may_pass(got):
                 return got
+            if time.monotonic() >= self.until:
+                raise OverdueError
             wait = max(pause, retry_after(got) if isinstance(got, Got) else 0.0)
             if time.monotonic() + wait >= self.until:
                 return got
