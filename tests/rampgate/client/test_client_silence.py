@@ -202,8 +202,8 @@ def test_an_app_that_is_started_again_without_the_server_is_stable_until_the_ser
     server: FlagServer, key: str, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-c", RESTARTED, server.url, key, str(tmp_path)]
-    first = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=True, timeout=60)
-    assert first.stdout == "none ERROR\n"
+    # The first run may look up before or after it has heard the server; the second knows only what the first kept.
+    subprocess.run(command, stdout=subprocess.DEVNULL, cwd=ROOT, check=True, timeout=60)
     os.kill(server.process.pid, signal.SIGSTOP)
     try:
         again = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
