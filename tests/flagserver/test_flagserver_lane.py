@@ -130,14 +130,14 @@ def test_every_way_of_answering_names_the_request_and_is_counted(process: FlagSe
 
 
 def test_the_log_names_the_request_and_holds_neither_key_nor_query(process: FlagServer, key: str) -> None:
-    where = f"{process.url}/v1/rollouts/ro_1/events?after=4711"
+    where = f"{process.url}/v1/rollouts/ro_1/events?after=4711815"
     asked = {"Authorization": f"Bearer {process.admin_key}", "X-Request-Id": "followed"}
     assert requests.get(where, headers=asked, timeout=10).status_code == 404
     lines = [json.loads(line) for line in process.log.splitlines()]
     [line] = [one for one in lines if one.get("request") == "followed"]
     assert (line["event"], line["route"], line["status"]) == ("request", "/v1/rollouts/{id}/events", 404)
     assert line["ms"] >= 0
-    for secret in (key, process.admin_key, "4711", "targetingKey"):
+    for secret in (key, process.admin_key, "4711815", "targetingKey"):
         assert secret not in process.log
 
 
