@@ -4,6 +4,9 @@ Nothing here raises once a flag is compiled: what goes wrong is an answer with a
 exposures and an app's own defaults belong to the client.
 """
 
+# A flag's functions are made anew for each flag: their annotations must not be evaluated each time.
+from __future__ import annotations
+
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -116,7 +119,7 @@ class CompiledFlag:
     value_for: ValueFor
     variant_for: VariantFor
     cut: Cut | None
-    _resolve: "Resolve"
+    _resolve: Resolve
 
     def evaluate(self, context: Mapping[str, object], now: float | None = None) -> Resolution:
         """Resolve for a context. Never raises, and never changes the context.
@@ -142,7 +145,7 @@ def compile_flag(flag: Flag, set_metadata: Mapping[str, MetadataValue] = NO_META
     answer with an error code, as in flagd.
     """
     resolver = _Resolver(flag, MappingProxyType({**set_metadata, **flag.metadata}))
-    resolve, value_for, variant_for, cut = _paths(flag, resolver)
+    resolve, value_for, variant_for, cut = _paths(resolver)
     types = {value_type(value) for value in flag.variants.values()}
     return CompiledFlag(
         key=flag.key,
@@ -165,7 +168,8 @@ class _Resolver:
     """Answers for one flag. Every answer but an object's and an error's is made beforehand."""
 
     __slots__ = (
-        "_answers", "_default", "_fixed", "_holds_objects", "_key", "_listed", "_rule", "_uses_time", "metadata",
+        "_answers", "_default", "_fixed", "_holds_objects", "_key", "_listed", "_rule", "_uses_time",
+        "by_key", "metadata", "split",
     )  # fmt: skip
 
     def __init__(self, flag: Flag, metadata: Mapping[str, MetadataValue]) -> None:
@@ -181,20 +185,30 @@ class _Resolver:
         self._fixed: Resolution | None = None
         self._rule: Rule = _nothing
         self._uses_time = False
+        self.by_key: Mapping[str, str] | None = None
+        self.split: UserSplit | None = None
         if flag.state is FlagState.DISABLED:
             self._fixed = Resolution(reason=Reason.DISABLED, metadata=metadata)
         elif not flag.targeting:
             self._fixed = self._default_answer(flag, Reason.STATIC)
         else:
             try:
-                lists = lists_of(flag.targeting)
-                rule = flag.targeting if lists is None else lists.marked()
-                if lists is not None:
-                    self._listed = {name: replace(answer, handpicked=True) for name, answer in self._answers.items()}
-                compiled = compile_rule(rule, flag.key, flag.evaluators)
-                self._rule, self._uses_time = compiled.rule, compiled.uses_time
+                self._read(flag)
             except RecursionError:
                 self._fixed = self._failed(ErrorCode.PARSE_ERROR, "The targeting is too deeply nested.")
+
+    def _read(self, flag: Flag) -> None:
+        lists = lists_of(flag.targeting)
+        logic, split = (flag.targeting, flag.targeting) if lists is None else (lists.marked(), lists.split)
+        if lists is not None:
+            self._listed = {name: replace(answer, handpicked=True) for name, answer in self._answers.items()}
+        self.by_key = {} if lists is None else lists.by_key
+        self.split = None if self.by_key is None else user_split(split, flag.key, flag.evaluators)
+        if self.split is not None:
+            self._rule = _when_asked(lambda: compile_rule(logic, flag.key, flag.evaluators).rule)
+        else:
+            compiled = compile_rule(logic, flag.key, flag.evaluators)
+            self._rule, self._uses_time = compiled.rule, compiled.uses_time
 
     @property
     def fixed(self) -> bool:
@@ -247,7 +261,19 @@ def _nothing(_data: object, _now: float) -> object:
     return None
 
 
-def _paths(flag: Flag, resolver: _Resolver) -> tuple[Resolve, ValueFor, VariantFor, Cut | None]:
+def _when_asked(make: Callable[[], Rule]) -> Rule:
+    """A rule that is compiled at the first question: a flag that the targeting key decides is hardly ever asked."""
+    made: list[Rule] = []
+
+    def rule(data: object, now: float) -> object:
+        if not made:
+            made.append(make())
+        return made[0](data, now)
+
+    return rule
+
+
+def _paths(resolver: _Resolver) -> tuple[Resolve, ValueFor, VariantFor, Cut | None]:
     """The ways to ask a flag, each as short as its targeting allows."""
 
     def slow(targeting_key: str) -> Resolution:
@@ -260,9 +286,7 @@ def _paths(flag: Flag, resolver: _Resolver) -> tuple[Resolve, ValueFor, VariantF
         if _is_object(value):
             return resolver, lambda _key: copied(value), lambda _key: variant, cut
         return lambda _context, _now: answer, lambda _key: value, lambda _key: variant, cut
-    lists = lists_of(flag.targeting)
-    listed: Mapping[str, str] | None = {} if lists is None else lists.by_key
-    split = user_split(flag.targeting if lists is None else lists.split, flag.key, flag.evaluators)
+    listed, split = resolver.by_key, resolver.split
     if split is None or listed is None:
         return resolver, lambda key: slow(key).value, lambda key: slow(key).variant, None
     on_list = {variant: resolver.answer(variant) for variant in set(listed.values())}
@@ -324,19 +348,23 @@ def _by_hash(
     that are empty where one is needed, or are no text.
     """
 
-    def pick(
-        key: str, needs_key: bool = needs_key, salt: str = salt, hashed: Callable[..., int] = mmh3.hash,
-        bound: int = bounds[0], first: T = owned[0], second: T = owned[-1],
-        otherwise: Callable[[str], T] = otherwise,
-    ) -> T:  # fmt: skip
-        try:
-            if needs_key and not key:
+    if len(owned) <= 2 and salt.isascii():
+
+        def pick(
+            key: str, needs_key: bool = needs_key, salt: str = salt, hashed: Callable[..., int] = mmh3.hash,
+            bound: int = bounds[0], first: T = owned[0], second: T = owned[-1],
+            otherwise: Callable[[str], T] = otherwise,
+        ) -> T:  # fmt: skip
+            try:
+                if needs_key and not key:
+                    return otherwise(key)
+                if key.isascii():
+                    return first if hashed(salt + key, 0, False) < bound else second
+                return first if hash_of(salt + key) < bound else second
+            except Exception:
                 return otherwise(key)
-            if key.isascii():
-                return first if hashed(salt + key, 0, False) < bound else second
-            return first if hash_of(salt + key) < bound else second
-        except Exception:
-            return otherwise(key)
+
+        return pick
 
     def pick_of_many(
         key: str, needs_key: bool = needs_key, salt: str = salt, bounds: Sequence[int] = bounds,
@@ -349,7 +377,7 @@ def _by_hash(
         except Exception:
             return otherwise(key)
 
-    return pick if len(owned) <= 2 and salt.isascii() else pick_of_many
+    return pick_of_many
 
 
 def _is_object(value: object) -> bool:
