@@ -10,10 +10,8 @@ from typing import Protocol
 
 from gate.errors import RampgateError
 from rampgate.evidence import Look
-from rampgate.machine.events import Attached, CarriedOut, Deployed, HookFailed, HookProgressed, Judged, Verified
+from rampgate.machine.events import BY_GATES, Attached
 from rampgate.rollout import Entry, Rollout
-
-_BY_GATES = (Attached, Deployed, Verified, Judged, HookProgressed, CarriedOut, HookFailed)
 
 
 class History(Protocol):
@@ -23,9 +21,11 @@ class History(Protocol):
 
 
 class Listener(Protocol):
-    """Somebody who is told of a line of the history. ``before`` is the line before it, if any."""
+    """Somebody who is told of a line of the history. ``before`` is the line before it, if any, and ``history`` all
+    of it that is known by now.
+    """
 
-    def __call__(self, rollout: Rollout, before: Entry | None, entry: Entry) -> None: ...
+    def __call__(self, rollout: Rollout, before: Entry | None, entry: Entry, history: Sequence[Entry]) -> None: ...
 
 
 def watched(entries: Sequence[Entry], holder: str, begun: float) -> Iterator[tuple[Entry | None, Entry]]:
@@ -51,7 +51,7 @@ def watched(entries: Sequence[Entry], holder: str, begun: float) -> Iterator[tup
             mine = ours_now
         if mine:
             ours.append(index)
-        if isinstance(event, _BY_GATES) and entry.refusal is None:
+        if isinstance(event, BY_GATES) and entry.refusal is None:
             since = index
     befores = (None, *(one for one, _ in pairwise(entries))) if entries else ()
     for index in dict.fromkeys(ours):
@@ -123,8 +123,9 @@ class News:
                 self._say(f"Telling the news failed, the rollout goes on: {type(error).__name__}")
 
     def _tell(self, rollout: Rollout) -> None:
-        for before, entry in watched(self._history.entries(rollout.id), self._holder, self._begun):
+        history = self._history.entries(rollout.id)
+        for before, entry in watched(history, self._holder, self._begun):
             if entry.number > self._told:
                 self._told = entry.number
                 for listener in self._listeners:
-                    listener(rollout, before, entry)
+                    listener(rollout, before, entry, history)

@@ -4,7 +4,7 @@ apprise delivers them: an environment variable holds its address, which is a sec
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gate.config import NotifyConfig, Topic
@@ -13,6 +13,7 @@ from rampgate.machine.events import Created, Locked, Resumed
 from rampgate.machine.state import Phase, Reason
 from rampgate.plan import percent
 from rampgate.rollout import Entry, Rollout
+from rampgate.way_back import told, way_back
 from rampgate.wording import headline_of, one_line, sentences
 
 _UNSEEN = "\u200b"
@@ -54,15 +55,17 @@ def topic_of(before: Entry | None, entry: Entry) -> Topic | None:
             return None
 
 
-def message_of(topic: Topic, rollout: Rollout, entry: Entry) -> Message:
-    """The news in the comment's words."""
+def message_of(topic: Topic, rollout: Rollout, entry: Entry, history: Sequence[Entry] = ()) -> Message:
+    """The news in the comment's words; of a way back also how long it took, by the rollout's ``history``."""
     said = headline_of(entry.phase, retiring=False, baseline=rollout.state.baseline)
     words = said.format(
         version=rollout.version, stable=rollout.stable.version or "the stable version", share=percent(entry.share)
     )
     why = sentences(one.text for one in entry.because)
     ask = _ASKS.get(entry.phase, "") if topic is Topic.NEEDS_PERSON else ""
-    return _message(rollout, words, sentences((why, ask)))
+    way = way_back(rollout, history) if entry.phase in _BACK and entry.attempt == rollout.state.attempt else None
+    took = [f"{lead}: {text}." for lead, text in told(way, entry.at)[:1]] if way is not None else []
+    return _message(rollout, words, sentences((why, ask)), *took)
 
 
 def hands_message(rollout: Rollout) -> Message:
@@ -72,15 +75,17 @@ def hands_message(rollout: Rollout) -> Message:
     return _message(rollout, f"{rollout.version} needs hands", why)
 
 
+_BACK = frozenset({Phase.REVERTING, Phase.REVERTED})
+
 _ASKS = {
     Phase.WAITING: "A yes is asked for: /promote, or /abort.",
     Phase.PAUSED: "It goes on by itself only when its evidence is back; /resume and /abort are yours.",
 }
 
 
-def _message(rollout: Rollout, words: str, why: str) -> Message:
+def _message(rollout: Rollout, words: str, *why: str) -> Message:
     arms = f"{rollout.stable.version or 'nothing'} → {rollout.version}"
-    parts = [why, f"Flag {rollout.plan.flag}: {arms}, rollout {rollout.id}.", rollout.run_url or ""]
+    parts = [*why, f"Flag {rollout.plan.flag}: {arms}, rollout {rollout.id}.", rollout.run_url or ""]
     title = _calm(f"{rollout.plan.environment}: {words}", 200)
     return Message(title=title, text="\n".join(_calm(part, _LONGEST) for part in parts if part))
 
@@ -103,11 +108,11 @@ class Messenger:
     environ: Mapping[str, str] = field(repr=False)
     say: Callable[[str], None]
 
-    def __call__(self, rollout: Rollout, before: Entry | None, entry: Entry) -> None:
+    def __call__(self, rollout: Rollout, before: Entry | None, entry: Entry, history: Sequence[Entry]) -> None:
         """Tell whoever wants to hear of this line."""
         topic = topic_of(before, entry)
         if topic is not None:
-            self._tell(topic, message_of(topic, rollout, entry))
+            self._tell(topic, message_of(topic, rollout, entry, history))
 
     def needs_hands(self, rollout: Rollout) -> None:
         """Tell whoever wants to hear of unfinished deployments that this is one."""

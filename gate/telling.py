@@ -56,6 +56,7 @@ class Telling:
         self._looks = 0
         self._edited_at = 0.0
         self._annotated = 0
+        self._taken_back = ""
         self._outlets = Outlets(wishes=audience.wishes, say=audience.say)
         self._news: State | Word | None = None
         self._replaced: set[str] = set()
@@ -167,3 +168,7 @@ class Telling:
             if entry.number > self._annotated and (said := line.decided(entry, before, rollout)) is not None:
                 self._audience.say(said)
         self._annotated = entries[-1].number if entries else 0
+        said = line.taken_back(rollout, entries) or ""
+        if said not in ("", self._taken_back):
+            self._audience.say(said)
+            self._taken_back = said

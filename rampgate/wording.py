@@ -115,6 +115,11 @@ def clock(at: float, now: float, *, exact: bool = False) -> str:
     return time if abs(moment - present) < timedelta(hours=20) else f"{moment:%d %b} {time}"
 
 
+def moment(at: float | None) -> str:
+    """A moment in full, in UTC, for machines that read logs: ``2026-11-22T12:00:00.000Z``; ``none`` for none."""
+    return "none" if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
+
+
 def ratio(value: float) -> str:
     """``×1.5``, rounded up, so that nothing looks better excluded than it is."""
     shown = f"{-(-value * 10 // 1) / 10:.1f}" if value < 10 else f"{-(-value // 1):.0f}"

@@ -68,7 +68,13 @@ class AtWork:
         for hook in self._of(Moment.POST_ROLLOUT):
             self._say(hook, self._asked(Asked(hook=hook, rollout=rollout, number="end"), lambda: True))
 
-    def tell(self, rollout: Rollout, before: Entry | None, entry: Entry) -> None:  # noqa: ARG002
+    def tell(
+        self,
+        rollout: Rollout,
+        before: Entry | None,  # noqa: ARG002
+        entry: Entry,
+        history: Sequence[Entry],  # noqa: ARG002
+    ) -> None:
         """Tell the event hooks of a line of the history; a failure is said. It may be called from another thread."""
         for hook in self._of(Moment.EVENT):
             said = self._asked(Asked(hook=hook, rollout=rollout, number=str(entry.number), entry=entry), lambda: True)

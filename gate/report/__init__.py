@@ -4,7 +4,7 @@
 `replies.py` the answers to commands.
 """
 
-from gate.report.line import decided, pairs, tick
+from gate.report.line import decided, pairs, taken_back, tick
 from gate.report.page import Links, comment, headline, summary
 from gate.report.result import (
     Decision,
@@ -32,5 +32,6 @@ __all__ = [
     "percentage",
     "rollout_url",
     "summary",
+    "taken_back",
     "tick",
 ]

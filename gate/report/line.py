@@ -1,7 +1,7 @@
 """The log: one line per tick, `key=value`; and the annotations, one per decision."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gate.foreign import harmless
@@ -11,7 +11,8 @@ from rampgate.figures import harm
 from rampgate.machine.state import Phase
 from rampgate.plan import percent
 from rampgate.rollout import Entry, Rollout
-from rampgate.wording import one_line, sentences
+from rampgate.way_back import way_back
+from rampgate.wording import moment, one_line, sentences
 
 
 def tick(rollout: Rollout, look: Look | None) -> str:
@@ -48,6 +49,26 @@ def pairs(values: Mapping[str, Any]) -> str:
 def _value(text: str) -> str:
     text = harmless(one_line(text, 400))
     return text if text and all(sign not in text for sign in ' "=\\') else json.dumps(text, ensure_ascii=False)
+
+
+def taken_back(rollout: Rollout, entries: Sequence[Entry]) -> str | None:
+    """The log line of a way back that is over; ``None`` where there was none, or where it is still under way."""
+    way = way_back(rollout, entries)
+    if way is None or not rollout.state.phase.is_final:
+        return None
+    values: dict[str, Any] = {
+        "rollout": rollout.id,
+        "time_to_safe": "none" if way.time_to_safe is None else f"{way.time_to_safe:.1f}s",
+        "since": way.since,
+        "began_at": moment(way.began_at),
+        "decided_at": moment(way.decided_at),
+        "users_at": moment(way.users_at),
+        "cut_off_by": moment(way.cut_off_by),
+        "undone_at": moment(way.undone_at),
+        "restored_at": moment(way.restored_at),
+        "is_up": "unknown" if way.is_up is None else "yes" if way.is_up else "no",
+    }
+    return pairs(values)
 
 
 _LEVELS: Mapping[Phase, Level] = {

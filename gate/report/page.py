@@ -19,6 +19,7 @@ from rampgate.machine.moves import step_share
 from rampgate.machine.state import Phase
 from rampgate.plan import WHOLE, RolloutPlan, Strategy, percent
 from rampgate.rollout import Entry, Rollout
+from rampgate.way_back import told, way_back
 from rampgate.wording import clock, count, headline_of, rate, ratio, sentences
 
 COMMENT_LIMIT = 60_000
@@ -84,7 +85,7 @@ def evidence(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], 
             _subtitle(rollout, links),
             _ramp(rollout, entries, now),
             _table(rollout, looks),
-            "\n".join(f"- {line}" for line in _lines(rollout, looks, now, links)),
+            "\n".join(f"- {line}" for line in _lines(rollout, looks, entries, now, links)),
             _foot(rollout),
             chart(rollout, looks, now),
         )
@@ -215,16 +216,20 @@ def _row(arm: str, version: str | None, sample: Sample, *, users: bool) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _lines(rollout: Rollout, looks: Sequence[Look], now: float, links: Links) -> Iterator[str]:
-    yield from _facts(rollout, looks, now)
+def _lines(
+    rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now: float, links: Links
+) -> Iterator[str]:
+    yield from _facts(rollout, looks, entries, now)
     yield from _opened(links)
     yield from _outlook(rollout, links)
 
 
-def _facts(rollout: Rollout, looks: Sequence[Look], now: float) -> Iterator[str]:
+def _facts(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now: float) -> Iterator[str]:
     """Evidence, why it waits and until when, and what else must be known."""
     if rollout.state.phase.is_final or rollout.state.phase is Phase.REVERTING:
         yield f"**Why:** {plain(rollout.state.text or rollout.state.reason)}"
+    if (way := way_back(rollout, entries)) is not None:
+        yield from (f"**{lead}:** {text}" for lead, text in told(way, now))
     yield from next_steps(rollout)
     yield from targets(rollout)
     yield from _evidence(rollout, looks)

@@ -11,6 +11,7 @@ from rampgate.evidence import ArmName, Look, Sample
 from rampgate.machine.state import Phase, Reason
 from rampgate.plan import WHOLE
 from rampgate.rollout import Entry, Rollout
+from rampgate.way_back import way_back
 from rampgate.wording import one_line
 
 SCHEMA = 1
@@ -158,14 +159,35 @@ def result(
             "evidence_of_harm": figures.harm(looks[-1]),
             "excluded": verdict.excluded,
         },
+        "way_back": _way_back(rollout, entries),
     }
     return _json(values)
+
+
+def _way_back(rollout: Rollout, entries: Sequence[Entry]) -> dict[str, Any] | None:
+    """When users were safe, and when what was deployed was undone; moments in seconds since the epoch."""
+    way = way_back(rollout, entries)
+    if way is None:
+        return None
+    return {
+        "time_to_safe": None if way.time_to_safe is None else round(way.time_to_safe, 3),
+        "since": way.since.value,
+        "began_at": way.began_at,
+        "decided_at": way.decided_at,
+        "exposed": way.exposed,
+        "users_at": way.users_at,
+        "cut_off_by": way.cut_off_by,
+        "undone_at": way.undone_at,
+        "restored_at": way.restored_at,
+        "is_up": way.is_up,
+    }
 
 
 _KEYS = (
     *("schema", "decision", "reason", "text", "problems", "rollout", "url", "flag", "environment", "strategy"),
     *("version", "sha", "pull_request", "by", "phase", "step", "steps", "percentage", "attempt", "revision"),
     *("started_at", "step_began_at", "since", "widened_by", "needs_hands", "superseded_by", "arms", "verdict"),
+    "way_back",
 )
 
 

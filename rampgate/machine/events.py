@@ -239,3 +239,6 @@ Event = (
     | Locked
     | Unlocked
 )
+
+BY_GATES = (Attached, Deployed, Verified, Judged, HookProgressed, CarriedOut, HookFailed)
+"""What only a living gate says."""

@@ -336,6 +336,16 @@ def revert(plan: RolloutPlan, state: State, now: float, because: Because) -> Tra
     return Transition(state=state, verb=Verb.REVERT, because=(because,), actions=actions)
 
 
+def restoring(plan: RolloutPlan, state: State) -> tuple[int, int | None]:
+    """The numbers of a revert's own actions, which are always the last that were demanded: to undo, and to look at what
+    was restored (``None``: there was nothing).
+    """
+    if not state.baseline:
+        return state.last_action, None
+    first, last = state.last_action - 1, state.last_action
+    return (first, last) if plan.strategy is Strategy.ROLLING else (last, first)
+
+
 def end_revert(state: State, now: float) -> Transition:
     """The revert's actions are done, or wait for other hands; users have long been on stable."""
     phase = state.ends_as or Phase.REVERTED

@@ -126,7 +126,8 @@ def test_a_whole_rollout_is_told_to_each_by_what_it_wants_to_hear(receiver: Scri
         text.splitlines()[0]
         == next(one for one in scene.server.history if one.phase is Phase.REVERTING).because[0].text
     )
-    assert text.splitlines()[1] == "Flag shop: v1 → v2, rollout r1."
+    assert text.splitlines()[1].startswith("Time to safe: 1s, from the first bad sample (")
+    assert text.splitlines()[2] == "Flag shop: v1 → v2, rollout r1."
     assert said == []
 
 

@@ -25,6 +25,7 @@ from rampgate.machine.moves import step_share
 from rampgate.machine.state import ActionKind, Order, Phase, Reason, Verb
 from rampgate.plan import WHOLE, Strategy, percent
 from rampgate.rollout import Entry, Rollout, Telemetry
+from rampgate.way_back import told, way_back
 from rampgate.wording import clock, count, headline_of, one_line, rate, sentences
 
 GRAIN = 15.0
@@ -151,7 +152,8 @@ def ramp(rollout: Rollout, entries: Sequence[Entry], telemetry: Telemetry | None
         ),
         slots=(rollout.stable.name, rollout.canary.name), revision=state.revision, attempt=state.attempt,
         is_over=state.phase.is_final, safety=safety(rollout, looks),
-        coming=tuple(coming(rollout, looks, now)), notices=tuple(notices(rollout, now)),
+        coming=tuple(coming(rollout, looks, now)),
+        notices=(*notices(rollout, now), *_way_back(rollout, entries, now)),
         deadlines=tuple(deadlines(rollout)), rungs=tuple(_rungs(rollout, entries, now)),
         judged_at=("dark" if last[-1].step == 0 else f"at {percent(last[-1].share)}") if last else "",
         arms=tuple(_arms(rollout, last, telemetry)), dropped=figures.figures(last).dropped,
@@ -161,6 +163,11 @@ def ramp(rollout: Rollout, entries: Sequence[Entry], telemetry: Telemetry | None
         looks=tuple(_glance(look) for look in reversed(looks[-LOOKS_SHOWN:])),
         facts=tuple(_facts(rollout)), created_at=rollout.created_at, needs_hands=state.needs_hands,
     )  # fmt: skip
+
+
+def _way_back(rollout: Rollout, entries: Sequence[Entry], now: float) -> Iterator[Line]:
+    if (way := way_back(rollout, entries)) is not None:
+        yield from (Line(lead=lead, text=text) for lead, text in told(way, now))
 
 
 def looks_of(rollout: Rollout, entries: Sequence[Entry]) -> tuple[Look, ...]:

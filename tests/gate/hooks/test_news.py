@@ -1,5 +1,6 @@
 """News of a rollout: every line that people see is told by whoever drives; after a kill one may be told twice."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,8 +22,9 @@ LONG = 30.0
 class Ear:
     heard: list[tuple[int | None, int]] = field(default_factory=list)
 
-    def __call__(self, rollout: Rollout, before: Entry | None, entry: Entry) -> None:
+    def __call__(self, rollout: Rollout, before: Entry | None, entry: Entry, history: Sequence[Entry]) -> None:
         assert rollout.id == "r1"
+        assert entry in history
         self.heard.append((before.number if before else None, entry.number))
 
 
