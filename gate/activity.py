@@ -51,9 +51,13 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validate:
-    """Look at the configuration and say what is wrong with it; on a pull request, if the event is one's."""
+    """Look at the configuration and say what is wrong with it; on a pull request, if the event is one's.
+
+    ``foreign``: the pull request comes from another repository. Its sources may be programs that nobody here has seen.
+    """
 
     pull_request: int | None = None
+    foreign: bool = False
 
 
 class NoticeReason(StrEnum):
@@ -126,7 +130,7 @@ def choose(runner: Runner, inputs: Inputs, event: Event) -> Activity:
         case Mode.SWEEP:
             return Sweep()
         case Mode.VALIDATE:
-            return Validate(pull_request=_number_of(event))
+            return _validate(event)
         case Mode.AUTO:
             raise EventError(
                 f"The event {runner.event_name} does not say what to do.",
@@ -174,11 +178,16 @@ def _run(runner: Runner, inputs: Inputs, event: Event) -> RunRollout | Notice:
     return RunRollout(version=version, sha=sha, pull_request=pull_request)
 
 
-def _number_of(event: Event) -> int | None:
-    """The pull request that the event is about, if it is about one."""
+def _validate(event: Event) -> Validate:
+    """Validate, and tell the pull request that the event is about, if it is about one."""
     found = event.get("pull_request")
-    number = found.get("number") if isinstance(found, dict) else None
-    return number if isinstance(number, int) and not isinstance(number, bool) else None
+    if not isinstance(found, dict):
+        return Validate()
+    number, head = found.get("number"), found.get("head")
+    return Validate(
+        pull_request=number if isinstance(number, int) and not isinstance(number, bool) else None,
+        foreign=not isinstance(head, dict) or _is_foreign(head, event),
+    )
 
 
 def _is_foreign(head: Mapping[str, Any], event: Event) -> bool:

@@ -63,7 +63,7 @@ def tell_pull_request(github: GitHub, number: int, config: Config, found: Outloo
     plan = config.plan
     steps = " → ".join(percent(one.share) for one in plan.steps)
     title = f"### ⚪ {plain(plan.environment, 60)}: what a release of `{plan.flag}` would see"
-    lines = [title, "", f"{plan.strategy}: dark → {steps}", "", *(f"- {line.strip()}" for line in found.lines)]
+    lines = [title, "", f"{plan.strategy}: dark → {steps}", "", *(f"- {plain(line, 1000)}" for line in found.lines)]
     try:
         github.tell(number, f"{plan.environment}/forecast", "\n".join(lines))
     except GitHubError as error:

@@ -148,5 +148,8 @@ _THEN = {
 
 
 def say(text: str) -> None:
-    """One line of the log, at once."""
-    print(text, flush=True)
+    """One line of the log, at once.
+
+    The runner obeys `##[…]` anywhere in a line, also in what a comment or a server said. No line of ours has it.
+    """
+    print(text.replace("##[", "## ["), flush=True)

@@ -1,7 +1,8 @@
 """A comment's text → a command, or nothing. Who wrote it, and whether they may, is not asked here.
 
 A command is the first line of a comment, from its first character on; so what is quoted, indented, in a code block
-or further down is never one. `/abort` with anything after it is always understood.
+or further down is never one. `/abort` with anything after it is always understood. Signs that nobody sees, which
+copying and phones leave in a text, are no part of a word.
 """
 
 import re
@@ -14,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from gate.config import CommandName
 from gate.config.rules import spaced
 from gate.config.words import duration
+from gate.foreign import cut
 
 LONGEST_REASON = 500
 """Characters; the rest of a longer reason is dropped."""
@@ -21,6 +23,9 @@ LONGEST_REASON = 500
 _NEAR = 0.8
 _OTHERS = frozenset({"block", "unblock"})
 """Words of other tools that look like ours."""
+
+_WORD = re.compile(r"[\w./-]*\w")
+"""What stands before a sign that ends a word. A path, or a word with dashes, is one word, and another tool's."""
 
 _FOR = re.compile(r"(?:.*\s)?(for\s(\d.*))", re.IGNORECASE)
 """The last one: a reason may hold another, as in `waiting for 3 fixes for 2h`."""
@@ -130,6 +135,7 @@ def parse(body: str, prefix: str = "/") -> Command | NotACommand | NotUnderstood
     if not rest.strip():
         return _unknown("", prefix) if is_word else NotACommand()
     word, *after = rest.split(maxsplit=1)
+    word = "".join(sign for sign in word if sign.isprintable())
     try:
         name = CommandName(word.lower())
     except ValueError:
@@ -145,14 +151,17 @@ def parse(body: str, prefix: str = "/") -> Command | NotACommand | NotUnderstood
 
 
 def _unknown(word: str, prefix: str) -> NotACommand | NotUnderstood:
-    near: list[str] = get_close_matches(word.lower(), list(COMMANDS), n=1, cutoff=_NEAR)
+    # `/abort:broken` and `/abort—it` are commands that lack a space.
+    begins = _WORD.match(word)
+    plain = begins[0] if begins else word
+    near: list[str] = get_close_matches(plain.lower(), list(COMMANDS), n=1, cutoff=_NEAR)
     meant = f"Did you mean {spaced(prefix)}{near[0]}?" if near else f"See {spaced(prefix)}help."
     if not prefix[-1:].isalnum():
-        if not near or word.lower() in _OTHERS or not word.strip(".,:;!?").isalpha():
+        if not near or plain.lower() in _OTHERS or not plain.isalpha():
             return NotACommand()
     elif not word:
         return NotUnderstood(text=f"Say what to do. {meant}")
-    return NotUnderstood(text=f"There is no command {spaced(prefix)}{_visible(word)[:40]}. {meant}")
+    return NotUnderstood(text=f"There is no command {spaced(prefix)}{cut(word, 40)}. {meant}")
 
 
 def _lock(words: str, prefix: str) -> Command | NotUnderstood:
@@ -164,7 +173,7 @@ def _lock(words: str, prefix: str) -> Command | NotUnderstood:
     except PydanticCustomError as error:
         hint = (error.context or {}).get("hint")
         meant = f"Did you mean “for {hint}”?" if hint else "Write it as in “for 30m” or “for 1h30m”."
-        return NotUnderstood(text=f"{spaced(prefix)}lock: {found[1]} is no duration. {meant}")
+        return NotUnderstood(text=f"{spaced(prefix)}lock: {cut(found[1], 40)} is no duration. {meant}")
     return Command(name=CommandName.LOCK, reason=words[: found.start(1)].strip()[:LONGEST_REASON], lasts=lasts)
 
 

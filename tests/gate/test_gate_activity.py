@@ -70,6 +70,9 @@ def test_what_changes_the_code_releases_its_commit(event_name: str) -> None:
 def test_other_events_choose_what_they_are_for() -> None:
     assert on("schedule") == Sweep()
     assert on("pull_request", PULL) == Validate(pull_request=42)
+    assert on("pull_request_target", PULL) == Validate(pull_request=42)
+    forked = {**PULL, "pull_request": {"number": 42, "head": {"sha": HEAD, "repo": {"id": 98}}}}
+    assert on("pull_request_target", forked) == Validate(pull_request=42, foreign=True)
     assert on("merge_group") == Validate()
     assert on("push", mode=Mode.SWEEP) == Sweep()
     assert on("push", mode=Mode.VALIDATE) == Validate()

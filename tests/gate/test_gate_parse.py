@@ -29,6 +29,9 @@ def locked(reason: str, lasts: float | None = None) -> Command:
         ("/abort", Command(name=CommandName.ABORT)),
         ("/abort errors are  rising\n/promote", Command(name=CommandName.ABORT, reason="errors are rising")),
         ("/abort \u202eevil\x07", Command(name=CommandName.ABORT, reason="evil")),
+        ("/abort\u200b", Command(name=CommandName.ABORT)),
+        ("/\u2060ab\u00adort\u200d errors\u200b", Command(name=CommandName.ABORT, reason="errors")),
+        ("/abort\u00a0now", Command(name=CommandName.ABORT, reason="now")),
         ("/pause lunch", Command(name=CommandName.PAUSE, reason="lunch")),
         ("/resume staging", Command(name=CommandName.RESUME, environment="staging")),
         ("/status", Command(name=CommandName.STATUS)),
@@ -59,7 +62,18 @@ def test_a_first_line_is_a_command(body: str, command: Command) -> None:
         *("", "/", "//promote", "/ promote", " /promote", "\n/promote", "    /abort", "\t/abort"),
         *("> /promote", "`/promote`", "```\n/promote\n```", "please /promote", "LGTM\n/promote", "<!-- -->/promote"),
         *("/lgtm", "/cc @ada", "/deploy production", "/etc/passwd is not for you", "/promotexyz123"),
-        *("/block", "/unblock", "/assign @ada", "/label lock", "/rerun-tests", "/lock-it", "/123"),
+        *(
+            "/block",
+            "/unblock",
+            "/assign @ada",
+            "/label lock",
+            "/rerun-tests",
+            "/lock-it",
+            "/123",
+            "/help.md",
+            "/\u200b",
+        ),
+        *("\u200b/promote", "\ufeff/abort", "\uff0fabort", "/promote\u200bfulls\u200bway", "/abort/production"),
     ],
 )
 def test_what_people_say_to_each_other_is_no_command(body: str) -> None:
@@ -84,6 +98,12 @@ def test_what_people_say_to_each_other_is_no_command(body: str) -> None:
         ("/rollback production v1 now", "/rollback [environment] [version]"),
         ("/lock incident for 2 fortnights", "for 2 fortnights is no duration"),
         ("/lock incident for 90", "for 90 is no duration"),
+        ("/lock for 1" + "1" * 60_000, "… is no duration. Write it as in"),
+        ("/abort, errors are rising", "Did you mean /abort?"),
+        ("/abort:errors", "Did you mean /abort?"),
+        ("/abort\u2014it is broken", "Did you mean /abort?"),
+        ("/\u0430bort", "Did you mean /abort?"),
+        ("/pr\u043emote\u200b", "Did you mean /promote?"),
     ],
 )
 def test_almost_a_command_is_answered_with_what_was_meant(body: str, said: str) -> None:

@@ -20,6 +20,7 @@ from gate.runner_files import (
     group,
     mask,
 )
+from gate.step import say
 
 FIXED = UUID(int=7)
 
@@ -123,3 +124,12 @@ def test_foreign_text_is_fenced_by_a_token_it_cannot_know() -> None:
     token = lines[0].removeprefix("::stop-commands::")
     assert lines[-1] == f"::{token}::"
     assert token not in second
+
+
+def test_what_a_comment_says_is_no_command_to_the_runner_though_it_is_said_in_the_log(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    say("No rollout here is called `##[error]boom`, nor ##[add-mask]e")
+    said = capsys.readouterr().out
+    assert "boom" in said
+    assert "##[" not in said
