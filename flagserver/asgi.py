@@ -22,6 +22,7 @@ from flagserver.services import Services
 from flagserver.streams import Streams
 from flagserver.table import Table
 from flagserver.views.cors import shared
+from flagserver.views.ofrep import EVENTS
 from flagserver.views.rollouts import read_one, wish
 from flagserver.views.route import (
     MOST_BODY,
@@ -91,17 +92,23 @@ class FrontDoor:
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         call = Call(params=params, query=query, headers=headers, body=body, caller=caller)
         if route.served is Served.STREAM:
-            if route.path.startswith(_OF_ROLLOUTS):
-                if (refused_one := await self.watching.serve(call, receive, send)) is not None:
-                    await self._send(send, route, refused_one, asked)
-            else:
-                await self.streams.serve(call, receive, send)
+            if (refused_one := await self._stream(route, call, receive, send)) is not None:
+                await self._send(send, route, refused_one, asked)
         elif route.served is Served.LONG_POLL:
             await self._send(send, route, await self._long_poll(call), asked)
         else:
             with bound_contextvars(request=asked):
                 reply = answer(self._services, route, call)
             await self._send(send, route, shared(self._services, route, headers, reply), asked)
+
+    async def _stream(self, route: Route, call: Call, receive: Receive, send: Send) -> Reply | None:
+        """Stream until the client leaves; returns a refusal that is still to be sent."""
+        if route.path.startswith(_OF_ROLLOUTS):
+            return await self.watching.serve(call, receive, send)
+        if route.path == EVENTS:
+            return await self.streams.serve_page(call, receive, send)
+        await self.streams.serve(call, receive, send)
+        return None
 
     def _slowed(self, error: FlagServerError, scope: Scope, headers: Mapping[str, str]) -> FlagServerError:
         remote = (scope.get("client") or ("",))[0]

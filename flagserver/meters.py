@@ -54,6 +54,7 @@ class Meters:
             "rampgate_decisions", "Answers to events, by verb.", ("environment", "flag", "verb"), registry=self.registry
         )
         self.streams = Gauge("rampgate_streams", "Change streams open now.", registry=self.registry)
+        self.pages = Gauge("rampgate_page_streams", "Web pages that are told of changes now.", registry=self.registry)
         self.told = Histogram(
             "rampgate_propagation_seconds", "From publishing a change to its last stream.", registry=self.registry,
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),

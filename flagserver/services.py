@@ -15,6 +15,7 @@ from flagserver.journal import Journal
 from flagserver.live import Live
 from flagserver.locks import Locks
 from flagserver.meters import Meters
+from flagserver.notices import Notices
 from flagserver.refusals import Refusals
 from flagserver.retention import Retention
 from flagserver.rollouts import Rollouts
@@ -50,6 +51,7 @@ class Services:
     counting: Counting
     steward: Steward
     watch: Watch
+    notices: Notices
     meters: Meters
 
     def start(self) -> None:
@@ -109,6 +111,7 @@ def assemble(settings: Settings, *, clock: Callable[[], float] | None = None) ->
         slow_down=SlowDown(settings.trusted_proxies), logins=Logins(store, keyring),
         trust=Trust(store, keyring), sessions=Sessions(store, keyring, Issuer(settings.oidc_issuer), audience),
         counting=counting, steward=steward, watch=watch, meters=meters,
+        notices=Notices(keyring, now=store.now, most=settings.max_page_streams),
     )  # fmt: skip
 
 

@@ -43,7 +43,8 @@ class Keep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How one server runs. ``port`` 0 takes a free one; ``max_streams`` bounds open change streams."""
+    """How one server runs. ``port`` 0 takes a free one; ``max_streams`` bounds open change streams,
+    ``max_page_streams`` those of web pages."""
 
     database_url: str = field(default="sqlite:///flagserver.db", repr=False)
     admin_key: str | None = field(default=None, repr=False)
@@ -53,6 +54,7 @@ class Settings:
     log_level: LogLevel = LogLevel.INFO
     threads: int = 8
     max_streams: int = 10_000
+    max_page_streams: int = 5_000
     state_dir: str | None = None
     keep: Keep = field(default_factory=Keep)
     public_url: str | None = None
@@ -68,6 +70,7 @@ SETTINGS: Mapping[str, str] = {
     "FLAGSERVER_LOG_LEVEL": "What is logged: debug, info, warning or error.",
     "FLAGSERVER_THREADS": "Threads for requests that use the database: 1 to 64.",
     "FLAGSERVER_MAX_STREAMS": "Change streams open at once: 1 to 100000.",
+    "FLAGSERVER_MAX_PAGE_STREAMS": "Web pages that are told of changes at once: 0 to 100000; 0: none is.",
     "FLAGSERVER_STATE_DIR": "Folder for aborts that the database could not take; with SQLite its file's, else none.",
     "FLAGSERVER_KEEP_TELEMETRY_DAYS": "Days for which counts by minute are kept; those of unfinished rollouts longer.",
     "FLAGSERVER_KEEP_LOOKS_DAYS": "Days after a rollout's end for which looks that decided nothing are kept.",
@@ -105,6 +108,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         log_level=read.word("FLAGSERVER_LOG_LEVEL", LogLevel, LogLevel.INFO),
         threads=read.number("FLAGSERVER_THREADS", 8, 1, 64),
         max_streams=read.number("FLAGSERVER_MAX_STREAMS", 10_000, 1, 100_000),
+        max_page_streams=read.number("FLAGSERVER_MAX_PAGE_STREAMS", 5_000, 0, 100_000),
         keep=Keep(
             telemetry=read.number("FLAGSERVER_KEEP_TELEMETRY_DAYS", Keep().telemetry, 1, 36_500),
             looks=read.number("FLAGSERVER_KEEP_LOOKS_DAYS", Keep().looks, 1, 36_500),

@@ -1,4 +1,5 @@
-"""Change streams (server-sent events): each client has the latest snapshot or is told of it, never a queue.
+"""Change streams (server-sent events): each client has the latest snapshot or is told of it, never a queue. Pages
+hear only that something changed: OFREP's event stream.
 
 Clients wait in shards of at most 100, with a yield of the loop between two, so that an event for thousands of
 streams holds up no lookup.
@@ -7,13 +8,15 @@ streams holds up no lookup.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from flagserver import hub
 from flagserver.publish import Published
 from flagserver.services import Services
-from flagserver.views.route import Call, still_admitted
+from flagserver.views.ofrep import NoPassError
+from flagserver.views.route import Call, Reply, refused, still_admitted
 from flagserver.wire import encode
 
 SHARD = 100
@@ -32,11 +35,12 @@ Send = Callable[[Message], Awaitable[None]]
 class _Client:
     """One open stream: what it has, and the future that wakes it."""
 
-    __slots__ = ("beat", "future", "gone", "version")
+    __slots__ = ("again", "beat", "future", "gone", "version")
 
     def __init__(self, version: str) -> None:
         self.version = version
         self.beat = False
+        self.again = False
         self.gone = False
         self.future: asyncio.Future[None] | None = None
 
@@ -56,6 +60,7 @@ class _Channel:
         self.environment = environment
         self.shards: list[set[_Client]] = []
         self.changed = b""
+        self.notice = b""
         self.version = ""
         self.told = asyncio.Event()
         self.keeper: asyncio.Task[None] | None = None
@@ -73,6 +78,17 @@ class _Channel:
         return iter(list(self.shards))
 
 
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    """Who asks to be told: of which environment, what it has, whether it is a page, and until when it may listen."""
+
+    environment: str
+    version: str
+    admitted: Callable[[], bool]
+    is_page: bool = False
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
 class Streams:
     """All open streams of the process. Lives on one event loop."""
 
@@ -81,6 +97,7 @@ class Streams:
         self._channels: dict[str, _Channel] = {}
         self._open = 0
         self._closing = False
+        services.notices.served = True
 
     def close(self) -> None:
         """Tell every client to come back later, and end its stream."""
@@ -95,50 +112,90 @@ class Streams:
 
     async def serve(self, call: Call, receive: Receive, send: Send) -> None:
         """Serve one client until it leaves or the server ends."""
-        limit = self._services.settings.max_streams
-        if self._closing or self._open >= limit:
-            await refuse(send, "The server is going away." if self._closing else f"{limit} streams are open.")
+        if await self._full(self._open, self._services.settings.max_streams, send):
             return
-        channel = self._channel(call.params["environment"])
-        client = _Client(call.headers.get("last-event-id", ""))
+        has = call.headers.get("last-event-id", "")
+        listener = _Listener(call.params["environment"], has, partial(still_admitted, self._services, call))
+        self._count(1, is_page=False)
+        try:
+            await self._tell_until_gone(listener, receive, send)
+        finally:
+            self._count(-1, is_page=False)
+
+    async def serve_page(self, call: Call, receive: Receive, send: Send) -> Reply | None:
+        """Serve one page until it leaves or the server ends; returns a refusal that is still to be sent."""
+        notices = self._services.notices
+        origin, text = call.headers.get("origin", ""), call.query.get("pass", "")
+        caller = notices.holder(text, origin)
+        if caller is None or caller.environment is None:
+            return refused(NoPassError())
+        if await self._full(notices.open, notices.most, send):
+            return None
+        allowed = ((b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")) if origin else ()
+        listener = _Listener(
+            caller.environment, call.headers.get("last-event-id", ""), lambda: notices.holder(text, origin) is not None,
+            is_page=True, headers=allowed,
+        )  # fmt: skip
+        self._count(1, is_page=True)
+        try:
+            await self._tell_until_gone(listener, receive, send)
+        finally:
+            self._count(-1, is_page=True)
+        return None
+
+    async def _full(self, there: int, most: int, send: Send) -> bool:
+        if self._closing or there >= most:
+            await refuse(send, "The server is going away." if self._closing else f"{most} streams are open.")
+            return True
+        return False
+
+    def _count(self, change: int, *, is_page: bool) -> None:
+        if is_page:
+            self._services.notices.open += change
+            self._services.meters.pages.set(self._services.notices.open)
+        else:
+            self._open += change
+            self._services.meters.streams.set(self._open)
+
+    async def _tell_until_gone(self, listener: _Listener, receive: Receive, send: Send) -> None:
+        channel = self._channel(listener.environment)
+        client = _Client(listener.version)
         shard = channel.join(client)
-        self._open += 1
-        self._services.meters.streams.set(self._open)
         watcher = asyncio.ensure_future(gone(receive))
         watcher.add_done_callback(client.leave)
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-            await self._run(call, channel, client, send)
+            await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *listener.headers]})
+            await self._run(listener, channel, client, send)
         finally:
             watcher.cancel()
             shard.discard(client)
-            self._open -= 1
             self._leave(channel)
-            self._services.meters.streams.set(self._open)
 
-    async def _run(self, call: Call, channel: _Channel, client: _Client, send: Send) -> None:
+    async def _run(self, listener: _Listener, channel: _Channel, client: _Client, send: Send) -> None:
         published = self._services.live.current(channel.environment)
         first = f"retry: {random.randint(500, 2500)}\n\n".encode()
         if client.version == published.version:
-            first += self._heartbeat(published)
+            first += self._beat(listener, client, published)
         else:
             client.version = published.version
-            first += self._snapshot(published)
+            first += _notice(published) if listener.is_page else self._snapshot(published)
         await chunk(send, first)
         while not client.gone and not self._closing:
             if channel.version and client.version != channel.version:
                 client.version = channel.version
-                await chunk(send, channel.changed)
+                client.again = True
+                await chunk(send, channel.notice if listener.is_page else channel.changed)
             elif client.beat:
                 client.beat = False
-                if not still_admitted(self._services, call):
+                if not listener.admitted():
                     break
-                await chunk(send, self._heartbeat(self._services.live.current(channel.environment)))
+                await chunk(send, self._beat(listener, client, self._services.live.current(channel.environment)))
             else:
                 client.future = asyncio.get_running_loop().create_future()
                 await client.future
         if not client.gone:
-            await send({"type": "http.response.body", "body": event("reconnect", "", b"{}"), "more_body": False})
+            last = b"" if listener.is_page else event("reconnect", "", b"{}")
+            await send({"type": "http.response.body", "body": last, "more_body": False})
 
     def _channel(self, environment: str) -> _Channel:
         channel = self._channels.get(environment)
@@ -198,13 +255,18 @@ class Streams:
         }
         channel.version = published.version
         channel.changed = event("changed", published.version, encode(data))
+        channel.notice = _notice(published)
 
     def _snapshot(self, published: Published) -> bytes:
         data = b'{"age":%s,"snapshot":%s}' % (encode(self._age()), published.body)
         return event("snapshot", published.version, data)
 
-    def _heartbeat(self, published: Published) -> bytes:
-        return event("heartbeat", "", encode({"version": published.version, "age": self._age()}))
+    def _beat(self, listener: _Listener, client: _Client, published: Published) -> bytes:
+        if not listener.is_page:
+            return event("heartbeat", "", encode({"version": published.version, "age": self._age()}))
+        # Told once more: a page may have asked a replica that had not heard of the change yet, and asks no more.
+        again, client.again = client.again, False
+        return _notice(published) if again else b": still here\n\n"
 
     def _age(self) -> float:
         return round(min(self._services.live.age(), 1e9), 3)
@@ -217,6 +279,11 @@ async def _wake(channel: _Channel, *, beat: bool) -> None:
             client.wake()
         await asyncio.sleep(0)
     channel.shards = [shard for shard in channel.shards if shard] or channel.shards[:1]
+
+
+def _notice(published: Published) -> bytes:
+    """What a page is told: to ask again. Source: OFREP's ADR 0008, "Server-Sent Events for bulk evaluation changes"."""
+    return event("message", published.version, encode({"type": "refetchEvaluation", "etag": published.version}))
 
 
 async def gone(receive: Receive) -> None:

@@ -96,9 +96,19 @@ class Keyring:
         """Who holds the key of this identity; ``None``: it is no longer in use."""
         if self._admin is not None and identity == self.identity(_ADMIN):
             return _ADMIN
-        found = next((one for one in list(self._entries.values()) if one.selector == identity), None)
-        good = found is not None and (found.until is None or self._store.now() < found.until)
-        return found.caller if found is not None and good else None
+        _, found = self._find(identity)
+        return None if found is None else found.caller
+
+    def kept_of(self, selector: str) -> bytes | None:
+        """What is kept of a key's secret, to sign with; ``None``: no key in use has this selector."""
+        return self._find(selector)[0]
+
+    def _find(self, selector: str) -> tuple[bytes, _Entry] | tuple[None, None]:
+        """The key in use that has this selector, and what is kept of its secret."""
+        for kept_secret, one in list(self._entries.items()):
+            if one.selector == selector and (one.until is None or self._store.now() < one.until):
+                return kept_secret, one
+        return None, None
 
     def allows_origin(self, origin: str) -> bool:
         """Whether some client key may be used from pages of this origin."""

@@ -7,12 +7,12 @@ from hashlib import blake2b
 from typing import Any
 
 from flagserver.auth import Role
-from flagserver.errors import InvalidError
+from flagserver.errors import FlagServerError, InvalidError
 from flagserver.publish import Published
 from flagserver.services import Services
 from flagserver.views.route import Call, Reply, Route, Served, json_reply
 from flagserver.views.said import say
-from flagserver.views.snapshot import matches
+from flagserver.views.snapshot import NoStreamsError, matches
 from flagserver.wire import decode, encode
 from rampgate.forcing import NAME, sound
 from rampgate.visits import carried
@@ -25,6 +25,26 @@ class _ContextError(Exception):
         super().__init__(details)
         self.code = code
         self.details = details
+
+
+EVENTS = "/ofrep/v1/events"
+"""Where pages hear of changes. OFREP leaves the address to the server: providers take it from the bulk answer."""
+
+INACTIVE = 120
+"""Seconds after which a page that nobody looks at should end its stream; OFREP's own default."""
+
+
+class NoPassError(FlagServerError):
+    """No pass, or one that is good no longer, or not for pages of that origin."""
+
+    status = 401
+    code = "unknown_pass"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This address needs the `pass` that the evaluation of all flags gave, and this is none that is good here: "
+            "evaluate again for the address as it is now."
+        )
 
 
 def _single(services: Services, call: Call) -> Reply:
@@ -50,15 +70,28 @@ def _bulk(services: Services, call: Call) -> Reply:
     published = services.live.current(call.environment())
     # Over the context, too: the same configuration gives another user another answer.
     tokens = carried(context, call.headers.get(NAME, ""))
-    etag = (
-        f'"{published.version}{_moment(services, published)}-{_digest(context)}{_visits(services, published, tokens)}"'
-    )
+    offered = services.notices.offer(call.caller)
+    # Over the pass, too: who kept an answer whose pass has ended must not be told that nothing is new.
+    parts = (_moment(services, published), "-", _digest(context), _visits(services, published, tokens))
+    etag = f'"{published.version}{"".join(parts)}{f"-{offered[-8:]}" if offered else ""}"'
     headers = (("ETag", etag),)
     if matches(call.headers.get("if-none-match"), etag):
         return Reply(304, b"", headers)
     answers = b",".join([say(services, published, key, context, tokens).body for key in published.flags])
-    body = b'{"flags":[%s],"metadata":{"version":"%s"}}' % (answers, published.version.encode())
+    body = b'{"flags":[%s],"metadata":{"version":"%s"}%s}' % (answers, published.version.encode(), _streams(offered))
     return Reply(200, body, headers)
+
+
+def _streams(offered: str | None) -> bytes:
+    """Where to hear of changes, on whatever host the caller reached this server by; nothing where nobody would say."""
+    if offered is None:
+        return b""
+    endpoint = {"requestUri": f"{EVENTS}?pass={offered}"}
+    return b',"eventStreams":' + encode([{"type": "sse", "endpoint": endpoint, "inactivityDelaySec": INACTIVE}])
+
+
+def _events(_services: Services, _call: Call) -> Reply:
+    raise NoStreamsError("This server runs without its event loop and has no streams: ask for all flags instead.")
 
 
 def _moment(services: Services, published: Published) -> str:
@@ -116,7 +149,25 @@ _EVALUATED = {
         "metadata": {"type": "object"},
     },
 }
-_MANY = {"type": "object", "required": ["flags"], "properties": {"flags": {"type": "array", "items": _EVALUATED}}}
+_STREAM = {
+    "type": "object",
+    "required": ["type", "endpoint"],
+    "properties": {
+        "type": {"const": "sse"},
+        "endpoint": {
+            "type": "object", "required": ["requestUri"], "properties": {"requestUri": {"type": "string"}},
+        },
+        "inactivityDelaySec": {"type": "integer", "minimum": 1},
+    },
+}  # fmt: skip
+_MANY = {
+    "type": "object",
+    "required": ["flags"],
+    "properties": {
+        "flags": {"type": "array", "items": _EVALUATED},
+        "eventStreams": {"type": "array", "items": _STREAM},
+    },
+}
 
 _FAILED = {
     "type": "object",
@@ -156,11 +207,24 @@ ROUTES = (
         role=Role.CLIENT,
         answer=_bulk,
         served=Served.LOOP,
-        query=("environment",),
+        query=("environment", "flagConfigEtag", "flagConfigLastModified"),
         body=_CONTEXT,
         gives=_MANY,
         made={304: "The same flags for the same context", 400: "A context that cannot be used"},
         shapes={400: _FAILED},
         summary="Evaluate every flag for a context (OFREP)",
+    ),
+    Route(
+        method="GET",
+        path=EVENTS,
+        role=None,
+        answer=_events,
+        served=Served.STREAM,
+        query=("pass",),
+        needs=("pass",),
+        gives={"type": "string"},
+        media="text/event-stream",
+        refuses=(401, 501),
+        summary="Hear when to evaluate again, as server-sent events (OFREP); the address is in the evaluation's answer",
     ),
 )

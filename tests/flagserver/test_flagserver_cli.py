@@ -115,14 +115,16 @@ def test_every_setting_is_read() -> None:
     values = {
         "FLAGSERVER_DATABASE_URL": "sqlite:///kkk", "FLAGSERVER_ADMIN_KEY": "k" * 32, "FLAGSERVER_LISTEN": "[::1]:0",
         "FLAGSERVER_LOG": "json", "FLAGSERVER_LOG_LEVEL": "error", "FLAGSERVER_THREADS": "3",
-        "FLAGSERVER_MAX_STREAMS": "7", "FLAGSERVER_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.7",
+        "FLAGSERVER_MAX_STREAMS": "7", "FLAGSERVER_MAX_PAGE_STREAMS": "0",
+        "FLAGSERVER_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.7",
         "FLAGSERVER_PUBLIC_URL": "https://flags.example.com/", "FLAGSERVER_OIDC_ISSUER": "https://ghe.example.com/_services/token",
         "FLAGSERVER_STATE_DIR": "/var/lib/flagserver", "FLAGSERVER_KEEP_TELEMETRY_DAYS": "8",
         "FLAGSERVER_KEEP_LOOKS_DAYS": "9", "FLAGSERVER_KEEP_AUDIT_DAYS": "10",
     }  # fmt: skip
     assert set(values) == set(SETTINGS)
     read = read_settings(values)
-    assert (read.host, read.port, read.log, read.threads, read.max_streams) == ("::1", 0, LogForm.JSON, 3, 7)
+    assert (read.host, read.port, read.log, read.threads) == ("::1", 0, LogForm.JSON, 3)
+    assert (read.max_streams, read.max_page_streams) == (7, 0)
     assert [str(one) for one in read.trusted_proxies] == ["10.0.0.0/8", "192.0.2.7/32"]
     assert (read.public_url, read.oidc_issuer) == (
         "https://flags.example.com", "https://ghe.example.com/_services/token",

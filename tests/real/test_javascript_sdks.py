@@ -6,8 +6,9 @@ import queue
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from typing import Any
 import pytest
 import requests
 
+from flagserver import wire
+from rampgate.machine.events import Told
+from rampgate.machine.state import Order
 from tests.sdks.page import Release, example, release
 
 HERE = Path(__file__).parent / "javascript"
@@ -63,6 +67,18 @@ def test_a_browser_serves_what_the_server_says_and_never_holds_the_key(shop: Rel
     assert shop.key not in "".join((project / name).read_text() for name in ("browser.js", "page.html"))
 
 
+def test_a_browser_hears_of_a_revert_although_it_does_not_poll(shop: Release, project: Path) -> None:
+    """The page polls every 15 s where it hears of no changes; the provider leaves that while it does."""
+    with site(project, shop) as (url, said), chromium(f"{url}/page.html?user={shop.green}", project):
+        assert said.get(timeout=PATIENCE)["value"] == "green"
+        ends = time.monotonic() + PATIENCE
+        while "rampgate_page_streams 1.0" not in requests.get(f"{shop.server.url}/metrics", timeout=10).text:
+            assert time.monotonic() < ends
+        rollout = requests.get(f"{shop.server.url}/v1/rollouts/{shop.rollout}", headers=shop.gate.key, timeout=10)
+        shop.gate.say(wire.ROLLOUT.validate_json(rollout.content), Told(order=Order.REVERT, by="ada"))
+        assert said.get(timeout=PATIENCE) == {"now": "blue"}
+
+
 @contextmanager
 def site(folder: Path, shop: Release) -> Iterator[tuple[str, "queue.Queue[Any]"]]:
     """A site of one's own: it gives the page, and passes `/ofrep/` on with the key, as the proxy on the page does."""
@@ -75,6 +91,17 @@ def site(folder: Path, shop: Release) -> Iterator[tuple[str, "queue.Queue[Any]"]
         def log_message(self, *_: Any) -> None:
             """Says nothing."""
 
+        def do_GET(self) -> None:
+            if not self.path.startswith("/ofrep/"):
+                super().do_GET()
+                return
+            with requests.get(shop.server.url + self.path, stream=True, timeout=60) as reply, suppress(OSError):
+                self.send_response(reply.status_code)
+                self.send_header("Content-Type", reply.headers["Content-Type"])
+                self.end_headers()
+                for line in reply.iter_lines(chunk_size=1):
+                    self.wfile.write(line + b"\n")
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.path == "/said":
@@ -84,12 +111,14 @@ def site(folder: Path, shop: Release) -> Iterator[tuple[str, "queue.Queue[Any]"]
             assert self.path.startswith("/ofrep/")
             assert shop.key not in str(self.headers)
             headers = {"Authorization": f"Bearer {shop.key}", "Content-Type": "application/json"}
+            headers["If-None-Match"] = self.headers.get("If-None-Match", "")
             reply = requests.post(shop.server.url + self.path, data=body, headers=headers, timeout=10)
-            self.answer(reply.status_code, reply.content)
+            self.answer(reply.status_code, reply.content, reply.headers.get("ETag", ""))
 
-        def answer(self, status: int, body: bytes) -> None:
+        def answer(self, status: int, body: bytes, tag: str = "") -> None:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
+            self.send_header("ETag", tag)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
