@@ -106,22 +106,14 @@ def site(folder: Path, shop: Release) -> Iterator[tuple[str, "queue.Queue[Any]"]
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.path == "/said":
                 said.put(json.loads(body))
-                self.answer(204, b"")
+                answer(self, 204, b"")
                 return
             assert self.path.startswith("/ofrep/")
             assert shop.key not in str(self.headers)
             headers = {"Authorization": f"Bearer {shop.key}", "Content-Type": "application/json"}
             headers["If-None-Match"] = self.headers.get("If-None-Match", "")
             reply = requests.post(shop.server.url + self.path, data=body, headers=headers, timeout=10)
-            self.answer(reply.status_code, reply.content, reply.headers.get("ETag", ""))
-
-        def answer(self, status: int, body: bytes, tag: str = "") -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("ETag", tag)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            answer(self, reply.status_code, reply.content, reply.headers.get("ETag", ""))
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Site)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -132,6 +124,15 @@ def site(folder: Path, shop: Release) -> Iterator[tuple[str, "queue.Queue[Any]"]
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def answer(to: SimpleHTTPRequestHandler, status: int, body: bytes, tag: str = "") -> None:
+    to.send_response(status)
+    to.send_header("Content-Type", "application/json")
+    to.send_header("ETag", tag)
+    to.send_header("Content-Length", str(len(body)))
+    to.end_headers()
+    to.wfile.write(body)
 
 
 @contextmanager
