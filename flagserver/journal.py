@@ -60,7 +60,7 @@ class Journal:
         found = []
         for line in filter(None, self._path.read_text(errors="replace").splitlines()):
             try:
-                found.append(_LINE.validate_json(line))
+                found.append(_LINE.validate_json(line, extra="ignore"))
             except ValidationError:
                 log.warning("journal_line_unreadable", line=line[:200])
         return tuple(found)

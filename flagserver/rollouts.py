@@ -310,6 +310,7 @@ class Rollouts:
         assert last is not None
         if last.refusal is not None:
             raise ConflictError(last.refusal.text, code="rollout_in_progress", about=record.id)
+        rollouts.replan(tx, record)
         chronicle.asked(tx, record, actor, "rollout.resumed", new.override)
         return record
 

@@ -135,6 +135,12 @@ def text(adapter: TypeAdapter[T], value: T) -> str:
     return adapter.dump_json(value).decode()
 
 
+def stored(adapter: TypeAdapter[T], text: str) -> T:
+    """What the store keeps, a newer version's too: during an upgrade servers of both write. What only the newer one
+    knows is left out."""
+    return adapter.validate_json(text, extra="ignore")
+
+
 def encode(value: object) -> bytes:
     """Plain values as JSON."""
     return to_json(value)

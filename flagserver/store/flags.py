@@ -144,5 +144,5 @@ def _record(row: sa.Row[Any]) -> FlagRecord:
         document=decode(row.document.encode()),
         slots=slots,
         updated_at=row.updated_at,
-        lists=NOBODY_LISTED if row.lists is None else LISTS.validate_json(row.lists),
+        lists=NOBODY_LISTED if row.lists is None else LISTS.validate_json(row.lists, extra="ignore"),
     )

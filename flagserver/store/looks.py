@@ -22,7 +22,7 @@ def of_rollout(tx: Tx, rollout_id: str, after: int, limit: int) -> tuple[Recorde
     )
     found = []
     for row in tx.all(statement.order_by(table.c.number).limit(limit)):
-        event = wire.EVENT.validate_json(row.event)
+        event = wire.stored(wire.EVENT, row.event)
         assert isinstance(event, Judged)
         found.append(
             RecordedLook(number=row.number, at=row.at, actor=row.actor, attempt=event.attempt,
@@ -40,7 +40,7 @@ def attempts(tx: Tx, rollout: Rollout) -> tuple[Attempt, ...]:
     )
     found = []
     for row in tx.all(statement.order_by(table.c.number)):
-        event = wire.EVENT.validate_json(row.event)
+        event = wire.stored(wire.EVENT, row.event)
         assert isinstance(event, Created | Resumed)
         plan = rollout.plan if row.attempt == rollout.state.attempt else event.plan
         found.append(Attempt(attempt=row.attempt, plan=plan))

@@ -1,7 +1,7 @@
 """Rollouts and their history as kept. Decides nothing: `flagserver.rollouts` does, by the state machine."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +19,8 @@ from rampgate.rollout import Entry, Rollout, Slot, plan_hash
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutRecord:
     """One rollout's row. ``attempt_at`` is when its attempt began; ``number`` orders rollouts by age;
-    ``hash_key`` hides users in what clients report of them."""
+    ``hash_key`` hides users in what clients report of them; ``beyond`` is what a newer server's state says that this
+    one does not understand, and keeps."""
 
     id: str
     number: int = 0
@@ -43,6 +44,7 @@ class RolloutRecord:
     allowed_by: str | None = None
     hash_key: str | None = field(default=None, repr=False)
     repository_id: str | None = None
+    beyond: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def refused(self) -> bool:
@@ -58,6 +60,9 @@ class RolloutRecord:
             repository=self.repository, pull_request=self.pull_request, run_url=self.run_url, config=self.config,
             superseded_by=self.superseded_by, plan_hash=plan_hash(self.plan), repository_id=self.repository_id,
         )  # fmt: skip
+
+
+_KNOWN = frozenset(one.name for one in fields(State))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +223,14 @@ def insert(tx: Tx, record: RolloutRecord) -> None:
 
 
 def update(tx: Tx, record: RolloutRecord) -> None:
-    tx.run(sa.update(rollouts).where(rollouts.c.id == record.id).values(_values(record)))
+    """Write all but the plan, which no event changes: an older server's would lack what a newer one put there."""
+    values = {name: value for name, value in _values(record).items() if name != "plan"}
+    tx.run(sa.update(rollouts).where(rollouts.c.id == record.id).values(values))
+
+
+def replan(tx: Tx, record: RolloutRecord) -> None:
+    """Write the plan of an attempt that brought another one."""
+    tx.run(sa.update(rollouts).where(rollouts.c.id == record.id).values(plan=wire.text(wire.PLAN, record.plan)))
 
 
 def append(
@@ -258,11 +270,11 @@ def kept_answer(tx: Tx, rollout_id: str, event_id: str) -> Kept | None:
     return Kept(
         at=row.at,
         verb=Verb(row.verb),
-        because=wire.BECAUSE.validate_json(row.because),
-        actions=wire.ACTIONS.validate_json(row.actions),
-        refusal=wire.REFUSAL.validate_json(row.refusal) if row.refusal else None,
-        state=wire.STATE.validate_json(row.state) if row.state else None,
-        event=wire.EVENT.validate_json(row.event),
+        because=wire.stored(wire.BECAUSE, row.because),
+        actions=wire.stored(wire.ACTIONS, row.actions),
+        refusal=wire.stored(wire.REFUSAL, row.refusal) if row.refusal else None,
+        state=wire.stored(wire.STATE, row.state) if row.state else None,
+        event=wire.stored(wire.EVENT, row.event),
     )
 
 
@@ -305,7 +317,7 @@ def _values(record: RolloutRecord) -> dict[str, Any]:
         "pull_request": record.pull_request,
         "run_url": record.run_url,
         "config": wire.encode(record.config).decode(),
-        "state": wire.text(wire.STATE, state),
+        "state": _with(record.beyond, wire.text(wire.STATE, state)),
         "phase": state.phase.value,
         "active": not state.phase.is_final,
         "needs_hands": state.needs_hands,
@@ -337,21 +349,29 @@ def _first(tx: Tx, statement: sa.Select[Any]) -> RolloutRecord | None:
 
 def _record(row: sa.Row[Any]) -> RolloutRecord:
     return RolloutRecord(
-        id=row.id, number=row.number, key=row.key, plan=wire.PLAN.validate_json(row.plan), version=row.version,
+        id=row.id, number=row.number, key=row.key, plan=wire.stored(wire.PLAN, row.plan), version=row.version,
         canary=Slot(name=row.canary_name, version=row.version),
         stable=Slot(name=row.stable_name, version=row.stable_version),
-        state=wire.STATE.validate_json(row.state), by=row.asked_by, created_at=row.created_at,
+        state=wire.stored(wire.STATE, row.state), by=row.asked_by, created_at=row.created_at,
         attempt_at=row.attempt_at, updated_at=row.updated_at, sha=row.sha, repository=row.repository,
         pull_request=row.pull_request, run_url=row.run_url, config=wire.decode(row.config.encode()),
         superseded_by=row.superseded_by, refuses_version=row.refuses_version, hash_key=row.hash_key,
-        allowed_by=row.allowed_by, repository_id=row.repository_id,
+        allowed_by=row.allowed_by, repository_id=row.repository_id, beyond=_beyond(row.state),
     )  # fmt: skip
+
+
+def _beyond(state: str) -> dict[str, Any]:
+    return {name: value for name, value in wire.decode(state.encode()).items() if name not in _KNOWN}
+
+
+def _with(beyond: Mapping[str, Any], state: str) -> str:
+    return wire.encode({**wire.decode(state.encode()), **beyond}).decode() if beyond else state
 
 
 def _entry(row: sa.Row[Any]) -> Entry:
     return Entry(
-        number=row.number, at=row.at, actor=row.actor, event=wire.EVENT.validate_json(row.event), verb=Verb(row.verb),
+        number=row.number, at=row.at, actor=row.actor, event=wire.stored(wire.EVENT, row.event), verb=Verb(row.verb),
         phase=Phase(row.phase), step=row.step, share=row.share, revision=row.revision, attempt=row.attempt,
-        because=wire.BECAUSE.validate_json(row.because),
-        refusal=wire.REFUSAL.validate_json(row.refusal) if row.refusal else None,
+        because=wire.stored(wire.BECAUSE, row.because),
+        refusal=wire.stored(wire.REFUSAL, row.refusal) if row.refusal else None,
     )  # fmt: skip

@@ -13,7 +13,12 @@ HEAD = "0012"
 """The migration that this code needs; a test compares it with the newest one in the package."""
 
 LEAST = 1
-"""The oldest code, by the migration that it needs, that may go on while the tables have this form."""
+"""The oldest code, by the migration that it needs, that may go on while the tables have this form.
+
+Older code reads plans, states and events that have further fields; it keeps those of a plan and of a state itself, and
+drops those of what is nested in a state. It cannot read a new kind of event or a new word of an enumeration: whoever
+writes one raises this.
+"""
 
 ROW = "schema"
 """Among the versions: ``LEAST`` of the code that wrote the newest migration."""

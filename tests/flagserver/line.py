@@ -52,14 +52,20 @@ class Line:
                 self._open += [here, there]
                 self._whole.wait()
                 there.connect(self._target)
-                for one, other in ((here, there), (there, here)):
-                    threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+                join(here, there, self._whole)
 
-    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
+
+def join(one: socket.socket, other: socket.socket, whole: threading.Event) -> None:
+    """Pass on what comes from either end, while the line is whole; when one end closes, so does the other."""
+
+    def pass_on(here: socket.socket, there: socket.socket) -> None:
         with suppress(OSError):
-            while data := one.recv(65536):
-                self._whole.wait()
-                other.sendall(data)
-        for each in (one, other):
+            while data := here.recv(65536):
+                whole.wait()
+                there.sendall(data)
+        for each in (here, there):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+
+    for ends in ((one, other), (other, one)):
+        threading.Thread(target=pass_on, args=ends, daemon=True).start()

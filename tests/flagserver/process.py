@@ -8,6 +8,8 @@ with FlagServer(tmp_path) as server:
 import os
 import secrets
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,16 +29,28 @@ def bearer(key: str) -> dict[str, str]:
 
 
 class FlagServer:
-    """One server on one database. It may be killed and started again; its keys and its data stay."""
+    """One server on one database. It may be killed and started again; its keys and its data stay.
 
-    def __init__(self, folder: Path, *, database_url: str | None = None, port: int = 0, **settings: str) -> None:
+    ``tree`` is a folder with the code that it runs, where that is not the repository's.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        database_url: str | None = None,
+        port: int = 0,
+        tree: Path | None = None,
+        **settings: str,
+    ) -> None:
         self.folder = folder
+        self._tree = tree
         self.admin_key = f"rg_admin_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}"
         self.database_url = database_url or f"sqlite:///{folder / 'flagserver.db'}"
         self.url = ""
         self.port = port
         self._settings = {f"FLAGSERVER_{name.upper()}": value for name, value in settings.items()}
-        self._process: nursery.Program | None = None
+        self._process: nursery.Program | subprocess.Popen[bytes] | None = None
         self._out: IO[str] | None = None
         self._log = folder / "flagserver.log"
 
@@ -62,7 +76,7 @@ class FlagServer:
         }
 
     @property
-    def process(self) -> nursery.Program:
+    def process(self) -> "nursery.Program | subprocess.Popen[bytes]":
         assert self._process is not None, "the server is not running"
         return self._process
 
@@ -75,9 +89,7 @@ class FlagServer:
         out, theirs = os.pipe()
         self._out = os.fdopen(out)
         with self._log.open("a") as log, os.fdopen(theirs, "w"):
-            self._process = nursery.start(
-                "flagserver.cli", "serve", environ=self.environ, cwd=self.folder, stdout=theirs, stderr=log.fileno()
-            )
+            self._process = self._begun(theirs, log.fileno())
         alarm = threading.Timer(START_WITHIN, self._process.kill)
         alarm.start()
         try:
@@ -89,6 +101,15 @@ class FlagServer:
         finally:
             alarm.cancel()
         raise AssertionError(f"the flag server did not start:\n{self.log}")
+
+    def _begun(self, out: int, log: int) -> "nursery.Program | subprocess.Popen[bytes]":
+        if self._tree is None:
+            return nursery.start(
+                "flagserver.cli", "serve", environ=self.environ, cwd=self.folder, stdout=out, stderr=log
+            )
+        words = [sys.executable, "-m", "flagserver.cli", "serve"]
+        environ = {**self.environ, "PYTHONPATH": str(self._tree)}
+        return subprocess.Popen(words, env=environ, cwd=self.folder, stdout=out, stderr=log)
 
     def key(self, role: str, environment: str | None = "production", name: str = "test") -> str:
         """Make a key and return its text."""

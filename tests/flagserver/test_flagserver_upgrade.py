@@ -1,7 +1,9 @@
 """An upgrade in mid-ramp, and a backup brought back: nothing is lost, and nobody changes sides."""
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -14,7 +16,7 @@ from flagserver.store import Store
 from flagserver.store.engine import bump
 from flagserver.store.schema import HEAD
 from rampgate.evidence import VerdictWord
-from rampgate.machine.state import Phase
+from rampgate.machine.state import Order, Phase
 from tests.flagserver.inside import Clock, Inside, new_rollout
 
 
@@ -66,6 +68,31 @@ def test_old_servers_go_on_with_newer_tables_until_the_newer_version_says_that_t
             tx.run(sa.text("ALTER TABLE rollouts DROP COLUMN colour"))
             tx.run(sa.text(f"UPDATE alembic_version SET version_num = '{HEAD}'"))
             tx.run(sa.text("DELETE FROM versions"))
+
+
+def test_what_a_newer_server_says_of_a_rollout_is_kept_by_an_older_one_that_goes_on_with_it(inside: Inside) -> None:
+    store = inside.services.store
+    rollout = inside.create(new_rollout())
+    fence = inside.to_step(rollout)
+
+    def kept(column: str) -> dict[str, Any]:
+        with store.read() as tx:
+            found: dict[str, Any] = json.loads(tx.run(sa.text(f"SELECT {column} FROM rollouts")).scalar_one())
+        return found
+
+    newer = {name: {**kept(name), "of_the_next_version": [name]} for name in ("plan", "state")}
+    with store.write() as tx:
+        tx.run(
+            sa.text("UPDATE rollouts SET plan = :plan, state = :state").bindparams(
+                **{name: json.dumps(value) for name, value in newer.items()}
+            )
+        )
+    inside.judge(rollout, fence, VerdictWord.INCONCLUSIVE)
+    paused = inside.tell(rollout, Order.PAUSE).rollout.state
+    assert inside.look(rollout).state == paused
+    assert kept("plan") == newer["plan"]
+    assert kept("state")["of_the_next_version"] == ["state"]
+    assert kept("state")["revision"] == paused.revision
 
 
 def test_a_backup_brought_back_goes_on_where_it_was_made_and_acts_on_what_has_lapsed(

@@ -37,13 +37,14 @@ SLOW = {
 
 @dataclass
 class Fleet:
-    """Gates for one flag of one server."""
+    """Gates for one flag of one server. ``url`` is where they ask, where that is not the server itself."""
 
     server: FlagServer
     gates: Gates
     folder: Path
     document: dict[str, Any] = field(default_factory=lambda: dict(QUICK))
     flag: str = field(default_factory=lambda: f"shop-{uuid4().hex[:8]}")
+    url: str | None = None
 
     def __post_init__(self) -> None:
         self.room = Room(self.folder / self.flag)
@@ -51,11 +52,11 @@ class Fleet:
 
     @property
     def api(self) -> Api:
-        return Api(self.server.url, self.key, timeout=30.0)
+        return Api(self.url or self.server.url, self.key, timeout=30.0)
 
     def job(self, holder: str) -> Job:
         return Job(
-            url=self.server.url,
+            url=self.url or self.server.url,
             key=self.key,
             document={**self.document, "flag": self.flag},
             folder=str(self.room.folder),

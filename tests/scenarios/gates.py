@@ -14,8 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.scenarios.mortal_gate import Job, line_of
+from pydantic import TypeAdapter
 
+from rampgate.machine.events import Event, Judged
+from rampgate.rollout import Entry
+from tests.scenarios.mortal_gate import Job, line_of
+from tests.scenarios.waiting import until
+
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 ROOT = Path(__file__).parents[2]
 PATIENCE = 240.0
 """Seconds. Only a fault takes so long."""
@@ -46,6 +52,15 @@ class Living:
 
     def log(self) -> str:
         return Path(f"{self.job.journal}.log").read_text()
+
+    def await_look(self) -> None:
+        """Until it has had a further look accepted, or refused."""
+        since = len(self.calls())
+        until(lambda: any(call.get("event", {}).get("type") == "judged" for call in self.calls()[since:]))
+
+    def answered(self) -> list[Event]:
+        """The events that it told the flag server and had an answer to, in order."""
+        return [_EVENT.validate_python(call["event"]) for call in self.calls() if "event" in call]
 
 
 class Gates:
@@ -102,3 +117,15 @@ class Gates:
                 living.born.set_result(said["pid"])
             else:
                 living.died.set_result(said["code"])
+
+
+def check_nothing_lost(entries: tuple[Entry, ...], gate: Living) -> None:
+    """Every event that was answered is in the history, once and in its order; and the history has no gap."""
+    assert [entry.number for entry in entries] == list(range(1, len(entries) + 1))
+    answered = gate.answered()
+    kept = iter(entry.event for entry in entries)
+    for event in answered:
+        assert any(event == one for one in kept), f"an answered event is not in the history: {event}"
+    looks = [entry.event for entry in entries if isinstance(entry.event, Judged) and entry.refusal is None]
+    assert len({look.look.at for look in looks}) == len(looks), "a look is in the history twice"
+    assert answered

@@ -6,22 +6,17 @@ import time
 from uuid import uuid4
 
 import requests
-from pydantic import TypeAdapter
 
 from rampgate import FlagClient
-from rampgate.client import Reason as Why
-from rampgate.machine.events import Event
 from rampgate.machine.state import Phase, Reason
 from rampgate.rollout import Rollout
 from tests.flagserver.process import FlagServer, bearer
 from tests.scenarios.action import shares
+from tests.scenarios.audience import Audience
 from tests.scenarios.fleet import SLOW, Fleet
-from tests.scenarios.gates import Living
+from tests.scenarios.gates import check_nothing_lost
 from tests.scenarios.room import check_users, check_widening
 from tests.scenarios.waiting import until, until_rollout
-
-_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
-USERS = [f"user-{number}" for number in range(200)]
 
 
 class Counted:
@@ -54,46 +49,6 @@ class Counted:
                 self.acknowledged += 1
 
 
-class Audience:
-    """An app that looks a flag up all the time; ``widest`` is the largest share of users it sent to the canary."""
-
-    def __init__(self, client: FlagClient, flag: str) -> None:
-        self._client, self._flag = client, flag
-        self.widest = 0.0
-        self.ending = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def share(self) -> float:
-        return sum(self._client.string(self._flag, "blue", user) == "green" for user in USERS) / len(USERS)
-
-    def is_stale(self) -> bool:
-        return self._client.details(self._flag, "blue", USERS[0]).reason is Why.STALE
-
-    def end(self) -> None:
-        self.ending.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self.ending.wait(0.01):
-            self.widest = max(self.widest, self.share())
-
-
-def await_look(gate: Living) -> None:
-    """Until the gate has had a further look accepted, or refused."""
-    since = len(gate.calls())
-    until(lambda: any(call.get("event", {}).get("type") == "judged" for call in gate.calls()[since:]))
-
-
-def check_nothing_lost(fleet: Fleet, gate: Living, rollout: Rollout) -> None:
-    """Every event that was answered is in the history, in its order."""
-    answered = [_EVENT.validate_python(call["event"]) for call in gate.calls() if "event" in call]
-    kept = iter(entry.event for entry in fleet.api.entries(rollout.id))
-    for event in answered:
-        assert any(event == one for one in kept), f"an answered event is not in the history: {event}"
-    assert answered
-
-
 def test_a_flag_server_killed_in_mid_ramp_loses_nothing_and_the_gate_goes_on(mortal: Fleet) -> None:
     mortal.document = dict(SLOW)
     gate = mortal.start("gate 1")
@@ -107,7 +62,7 @@ def test_a_flag_server_killed_in_mid_ramp_loses_nothing_and_the_gate_goes_on(mor
         for _ in range(2):
             mortal.server.kill()
             mortal.server.start()
-            await_look(gate)
+            gate.await_look()
         now = mortal.api.rollout(rollout.id)
         counted.end()
         audience.end()
@@ -116,7 +71,7 @@ def test_a_flag_server_killed_in_mid_ramp_loses_nothing_and_the_gate_goes_on(mor
     assert mortal.api.telemetry(rollout.id).canary.requests >= counted.acknowledged
     gate.signal(signal.SIGKILL)
     gate.code()
-    check_nothing_lost(mortal, gate, rollout)
+    check_nothing_lost(mortal.api.entries(rollout.id), gate)
     check_widening(mortal.api.entries(rollout.id))
 
 
@@ -142,7 +97,7 @@ def test_a_flag_server_away_for_longer_than_the_lease_reverts_when_it_is_back(mo
     ended = mortal.api.rollout(rollout.id)
     assert (ended.state.phase, ended.state.reason, ended.state.actions) == (Phase.REVERTED, Reason.GATE_LOST, ())
     assert mortal.room.running == {"blue": "v1"}
-    check_nothing_lost(mortal, gate, rollout)
+    check_nothing_lost(mortal.api.entries(rollout.id), gate)
     entries = mortal.api.entries(rollout.id)
     assert shares(entries) == [0, 50_000, 0]
     check_widening(entries)
