@@ -29,7 +29,7 @@ RUN tools/bin/python -m pip --python /opt/rampgate/bin/python install -qq --no-d
     && rm -r /opt/rampgate/bin/flagserver /opt/rampgate/lib/python3*/site-packages/flagserver \
     # 16 MB for signatures by GitHub Apps and a few push services: the gate has a token, and verifies nothing itself
     && rm -r /opt/rampgate/lib/python3*/site-packages/cryptography \
-    && find /opt/rampgate/lib/python3*/site-packages/apprise/i18n -name '*.mo' ! -path '*/en/*' -delete \
+    && find /opt/rampgate/lib/python3*/site-packages/apprise/i18n \( -name '*.mo' -o -name '*.po' \) ! -path '*/en/*' -delete \
     # -I: the workspace and the caller's PYTHONPATH hold foreign code, which must never be imported by the gate
     && sed -i '1s|.*|#!/opt/rampgate/bin/python -I|' /opt/rampgate/bin/rampgate-action /opt/rampgate/bin/rampgate-action-post
 
@@ -42,6 +42,8 @@ RUN tools/bin/python -m pip --python /opt/rampgate/bin/python install -qq --no-d
 
 FROM ${PYTHON_IMAGE} AS flagserver
 COPY --from=flagserver-installed /opt/rampgate /opt/rampgate
+# the base has its library as text alone, and this image's user may not write beside it: each health check would compile
+RUN ["/opt/rampgate/bin/python", "-I", "-c", "import flagserver.cli, flagserver.serve, urllib.request"]
 ENV PATH=/opt/rampgate/bin:$PATH PYTHONUNBUFFERED=1
 STOPSIGNAL SIGTERM
 RUN useradd --no-log-init --uid 10001 --home-dir /data --create-home flagserver
@@ -58,6 +60,8 @@ CMD ["serve"]
 # No USER and no WORKDIR here: GitHub's runner mounts the workspace with its own owner and sets the working folder.
 FROM ${PYTHON_IMAGE} AS gate
 COPY --from=gate-installed /opt/rampgate /opt/rampgate
+# the base has its library as text alone, which each start would compile anew: a second from start to first call
+RUN ["/opt/rampgate/bin/python", "-I", "-c", "import apprise, boto3, gate.app, gate.cli, gate.github.api"]
 ENV PATH=/opt/rampgate/bin:$PATH PYTHONUNBUFFERED=1
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/opt/rampgate/bin/rampgate-action"]

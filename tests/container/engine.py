@@ -57,3 +57,15 @@ def build(target: str) -> Image:
     tag = f"rampgate-test-{target}"
     ask("build", *flags, "--build-arg", f"PYTHON_IMAGE={base}", "--target", target, "-t", tag, str(ROOT), timeout=500)
     return Image(tag=tag, base=base)
+
+
+def compiled_at_start(image: Image, *modules: str) -> str:
+    """The modules, one a line, that Python would have to compile to import these in the image; empty where none."""
+    code = (
+        f"import os, sys, {', '.join(modules)}\n"
+        "for name, one in sorted(sys.modules.items()):\n"
+        "    cached = getattr(one, '__cached__', None)\n"
+        "    if cached and name != '__main__' and not os.path.exists(cached): print(name)\n"
+    )
+    python = ("--entrypoint", "/opt/rampgate/bin/python", image.tag, "-IB", "-c", code)
+    return ask("run", "--rm", "--network", "host", *python)

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.container.engine import ENGINE, Image, ask, engine
+from tests.container.engine import ENGINE, Image, ask, compiled_at_start, engine
 
 
 def free_port() -> int:
@@ -57,6 +57,10 @@ def test_the_server_is_healthy_by_its_own_check(server: tuple[str, str], flagser
     assert check["Test"][0] == "CMD"
     ask("exec", name, *check["Test"][1:])
     assert ask("exec", name, "id", "-u") == "10001"
+
+
+def test_nothing_is_compiled_by_a_user_who_may_not_keep_it(flagserver_image: Image) -> None:
+    assert compiled_at_start(flagserver_image, "flagserver.serve", "urllib.request") == ""
 
 
 def test_the_health_check_fails_where_nothing_listens(flagserver_image: Image) -> None:

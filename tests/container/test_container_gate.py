@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.container.engine import ROOT, Image, ask
+from tests.container.engine import ROOT, Image, ask, compiled_at_start
 from tests.container.runner import RUNNER_UID, GitHubRunner
 
 PYTHON = "/opt/rampgate/bin/python"
@@ -114,6 +114,10 @@ def test_the_image_can_sign_in_to_aws_and_ask_it_for_metrics(gate_image: Image, 
     done = GitHubRunner(folder=folder, env=keys).run(gate_image.tag, "-I", "-c", code, entrypoint=PYTHON)
     assert done.code == 0, done.log
     assert "https://monitoring.eu-central-1.amazonaws.com" in done.log
+
+
+def test_nothing_is_compiled_when_the_gate_starts(gate_image: Image) -> None:
+    assert compiled_at_start(gate_image, "gate.app", "gate.github.api") == ""
 
 
 def test_what_the_image_adds_to_its_base_is_small(gate_image: Image, tmp_path: Path) -> None:
