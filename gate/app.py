@@ -15,7 +15,7 @@ from typing import NoReturn, assert_never
 
 from gate.activity import NO_COMMAND, Notice, ObeyComment, RunRollout, Sweep, Validate, choose, event_of
 from gate.before import looked_ahead, tell_pull_request, validated
-from gate.cancelled import Farewell, said_farewell
+from gate.cancelled import HURRY, Farewell, said_farewell
 from gate.commands import wording
 from gate.commands.answer import obey, puzzled
 from gate.commands.desk import Back, Desk, Reply
@@ -25,11 +25,13 @@ from gate.config import CommandRules, Config, command_rules
 from gate.errors import EventError, Exit, RampgateError
 from gate.github.port import GitHub, Reaction
 from gate.inputs import Runner
-from gate.release import Release, fitting, is_left_alone, left_behind, release
+from gate.parting import JobEnd
+from gate.release import Gate, Release, fitting, is_left_alone, left_behind, release
 from gate.report import page, result
 from gate.report.result import Decision
 from gate.runner_files import Level, RunnerFiles, annotation
 from gate.step import Step, say
+from gate.telling import Telling
 from gate.world import RealClock
 from rampgate import figures
 from rampgate.machine.state import Phase, Reason
@@ -66,6 +68,9 @@ def _guarded(what: "Callable[[Step], Exit]") -> int:
         step = Step.begin(os.environ)
         return int(what(step))
     except Interrupted as cancelled:
+        if step is not None and not step.handed_on:
+            text = "The job was cancelled before it had anything to tell."
+            _hand_on(step, result.outputs_without(Decision.NOTHING, Reason.CANCELLED.value, text))
         return int(cancelled.exit)
     except RampgateError as error:
         say(annotation(Level.ERROR, str(error), title="Rampgate"))
@@ -160,6 +165,18 @@ def run_rollout(step: Step, activity: RunRollout) -> Exit:
 def _released(step: Step, config: Config, wanted: Release, outlook: tuple[str, ...] = ()) -> Exit:
     ends = step.job_end()
     ends.foretell(config.plan)
+    ended = _driven(step, config, lambda gate, begun: release(gate, config, wanted, begun), ends, outlook)
+    return _ended(step, ended, step.server.entries(ended.id))
+
+
+def _driven(
+    step: Step,
+    config: Config,
+    drive: Callable[[Gate, Callable[[Rollout], None]], Rollout],
+    ends: JobEnd,
+    outlook: tuple[str, ...] = (),
+) -> Rollout:
+    """Drive as ``drive`` does, tell people of it, and leave in good order when the job is cancelled."""
     telling = step.telling(config, outlook)
     gate = step.gate(config, telling, ends)
     begun: list[Rollout] = []
@@ -169,14 +186,33 @@ def _released(step: Step, config: Config, wanted: Release, outlook: tuple[str, .
         step.files.state("rollout", rollout.id)
 
     try:
-        ended = release(gate, config, wanted, begin)
+        ended = drive(gate, begin)
     except Interrupted:
-        if begun and said_farewell(gate, begun[0], step.inputs.on_cancel, say) is Farewell.DETACHED:
-            step.files.state(_DETACHED, "true")
-        telling.close(1.0)
+        if begun:
+            _left(step, gate, telling.newest[0] if telling.newest else begun[-1], telling)
+        else:
+            telling.close(HURRY)
+        raise
+    except BaseException:
+        telling.close()
         raise
     telling.close()
-    return _ended(step, ended, step.server.entries(ended.id))
+    return ended
+
+
+def _left(step: Step, gate: Gate, rollout: Rollout, telling: Telling) -> None:
+    """The last words of a cancelled job: to the flag server, to the workflow, and to people, in five seconds."""
+    farewell, rollout = said_farewell(gate, rollout, step.inputs.on_cancel, say)
+    if farewell is Farewell.DETACHED:
+        step.files.state(_DETACHED, "true")
+    reason = Reason.DETACHED if farewell is Farewell.DETACHED else Reason.CANCELLED
+    goes_on = result.decision_of(rollout) is Decision.UNFINISHED
+    outputs = result.outputs(
+        rollout, telling.looks, telling.entries, server=step.server.url, reason=reason if goes_on else None
+    )
+    if not step.handed_on:
+        _hand_on(step, outputs)
+    telling.hurry(rollout, HURRY)
 
 
 def _ended(step: Step, rollout: Rollout, entries: tuple[Entry, ...]) -> Exit:
@@ -195,6 +231,7 @@ def _ended(step: Step, rollout: Rollout, entries: tuple[Entry, ...]) -> Exit:
 
 
 def _hand_on(step: Step, outputs: Mapping[str, str]) -> None:
+    step.handed_on = True
     for name, value in outputs.items():
         step.files.output(name, value)
 
@@ -223,7 +260,8 @@ def obey_comment(step: Step, activity: ObeyComment) -> Exit:
     refused = reply.reaction in (Reaction.REFUSED, Reaction.CONFUSED) or any(not one.obeyed for one in reply.results)
     refused = refused or reply.denied is not None
     reason = reply.denied.denial.value if reply.denied else "refused" if refused else "obeyed"
-    _hand_on(step, result.outputs_without(Decision.REFUSED if refused else Decision.OBEYED, reason, reply.text))
+    if reply.back is None:
+        _hand_on(step, result.outputs_without(Decision.REFUSED if refused else Decision.OBEYED, reason, reply.text))
     _do_what_is_left(step, reply)
     return Exit.DONE if reply.back is None else _go_back(step, reply.back, comment, github)
 
@@ -310,11 +348,12 @@ def _finish(step: Step, rollout_id: str) -> None:
     if not rollout.state.needs_hands and not _is_mine(step, rollout):
         return
     config = fitting(step.config(rollout.plan.environment), rollout)
-    telling = step.telling(config)
-    try:
-        ended = step.gate(config, telling).drive(rollout)
-    finally:
-        telling.close()
+
+    def drive(gate: Gate, begun: Callable[[Rollout], None]) -> Rollout:
+        begun(rollout)
+        return gate.drive(rollout)
+
+    ended = _driven(step, config, drive, step.job_end())
     say(page.headline(ended, ended.now))
 
 

@@ -31,6 +31,8 @@ class Step:
     runner: Runner
     inputs: Inputs
     files: RunnerFiles
+    handed_on: bool = False
+    """Whether the step has its outputs."""
 
     @classmethod
     def begin(cls, environ: Mapping[str, str]) -> "Step":

@@ -60,6 +60,9 @@ class Telling:
         self._outlets = Outlets(wishes=audience.wishes, say=audience.say)
         self._news: State | Word | None = None
         self._replaced: set[str] = set()
+        self.newest: State | None = None
+        """What was told last, and ``entries``: the history that was read last. For whoever has no time to ask."""
+        self.entries: tuple[Entry, ...] = ()
         self._wake = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._write, name="rampgate-telling", daemon=True)
@@ -67,6 +70,7 @@ class Telling:
 
     def __call__(self, rollout: Rollout, looks: tuple[Look, ...]) -> None:
         """Take note of how a rollout stands; never raises, never waits."""
+        self.newest = (rollout, looks)
         decided = rollout.state.revision != self._revision
         judged = len(looks) > self._looks
         if judged or decided:
@@ -93,6 +97,21 @@ class Telling:
             self._closing = True
             self._wake.notify()
         self._thread.join(timeout)
+
+    def hurry(self, rollout: Rollout, timeout: float) -> None:
+        """Close with a last word, of which the summary at least is written: with the history that was read last."""
+        self(rollout, self.looks)
+        with self._wake:
+            self._news = (rollout, self.looks)
+        self.close(timeout)
+        if self._thread.is_alive():
+            text = page.summary(rollout, self.looks, self.entries, rollout.now, self._own_links(rollout))
+            self._audience.files.summary(text)
+
+    @property
+    def looks(self) -> tuple[Look, ...]:
+        """The looks that were told last."""
+        return self.newest[1] if self.newest is not None else ()
 
     def _write(self) -> None:
         github: GitHub | None = None
@@ -127,16 +146,18 @@ class Telling:
             github.tell(*news)
             return True
         rollout, looks = news[0], news[1]
-        entries = self._audience.server.entries(rollout.id)
+        entries = self.entries = self._audience.server.entries(rollout.id)
         self._annotate(rollout, entries)
         links = self._links(rollout)
         self._audience.files.summary(page.summary(rollout, looks, entries, rollout.now, links))
         told = self._outlets.tell(github, News(rollout=rollout, looks=looks, entries=entries, links=links))
         return told and self._close_replaced(github, rollout)
 
+    def _own_links(self, rollout: Rollout) -> page.Links:
+        return replace(self._audience.links, dashboard=result.rollout_url(self._audience.server.url, rollout.id))
+
     def _links(self, rollout: Rollout) -> page.Links:
-        server = self._audience.server
-        links = replace(self._audience.links, dashboard=result.rollout_url(server.url, rollout.id))
+        server, links = self._audience.server, self._own_links(rollout)
         if rollout.superseded_by is None:
             return links
         pull = server.rollout(rollout.superseded_by).pull_request

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 from itertools import pairwise
 
 import pytest
@@ -12,7 +13,7 @@ from rampgate.plan import WHOLE
 from tests.fakes.github import Fault
 from tests.scenarios.action import Run, Shop, shares
 from tests.scenarios.room import check_users, check_widening
-from tests.scenarios.waiting import until, until_rollout
+from tests.scenarios.waiting import PATIENCE, until, until_rollout
 
 OUTPUTS = {"decision", "reason", "result", "rollout-id", "percentage", "rollout-url"}
 
@@ -138,6 +139,9 @@ def test_a_cancelled_job_takes_the_users_back_and_its_post_run_undoes(shop: Shop
     run.signal(number)
 
     assert run.code() == 128 + number, run.log
+    assert decided(run) == ("reverted", "cancelled")
+    assert (run.outputs["rollout-id"], run.outputs["percentage"]) == (rollout.id, "0")
+    assert "The job was cancelled" in run.summary
     now = shop.api.rollout(rollout.id)
     assert (now.share, now.state.phase, now.state.reason) == (0, Phase.REVERTING, Reason.CANCELLED)
     assert shop.room.running == {"blue": "v1", "green": "v2"}, "cut-off clients may still be on the canary"
@@ -190,9 +194,23 @@ def test_a_job_that_is_cancelled_with_on_cancel_hold_says_nothing(shop: Shop) ->
     run.signal(signal.SIGTERM)
 
     assert run.code() == 143
+    assert decided(run) == ("unfinished", "cancelled")
+    assert float(run.outputs["percentage"]) > 0
     assert all(entry.event.type != "cancelled" for entry in shop.entries())
     lapsed = until_rollout(shop.api, rollout.id, lambda one: one.state.lease is None)
     assert (lapsed.share, lapsed.state.reason) == (0, Reason.GATE_LOST)
+
+
+def test_a_job_that_is_cancelled_before_anything_began_has_its_outputs_all_the_same(shop: Shop) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        hanging.settimeout(PATIENCE)
+        run = shop.push(flag_server_url=f"http://127.0.0.1:{hanging.getsockname()[1]}")
+        caller, _ = hanging.accept()
+        with caller:
+            run.signal(signal.SIGINT)
+            assert run.code() == 130, run.log
+    assert decided(run) == ("nothing", "cancelled")
+    assert run.state == {}
 
 
 def test_the_post_run_of_a_killed_step_undoes_what_the_lapse_left(shop: Shop) -> None:

@@ -104,6 +104,7 @@ def test_a_cancelled_job_detaches_and_followers_take_over_from_each_other(shop: 
 
     assert run.code() == 130, run.log
     assert run.state == {"rollout": rollout.id, "detached": "true"}
+    assert (run.outputs["decision"], run.outputs["reason"]) == ("unfinished", "detached")
     until_rollout(shop.api, rollout.id, lambda one: driven_by("box-1", one))
     post = shop.after(run)
     assert post.code() == 0, post.log
