@@ -13,8 +13,10 @@ from gate.deploy import DeployAction, Deployer, Deployment, Done, Failed, NotUp,
 from gate.deploy.command import ending, values
 from gate.deploy.holes import filled
 from gate.deploy.hook import Ending, run_hook
+from gate.errors import MisuseError, RampgateError
 from gate.fetch import Got, NotGot, Visit, attended, origin
 from gate.foreign import Secrets, cut
+from rampgate.wire import FORCE
 
 PATIENCE = 30.0
 """Seconds for which a slot may still be coming up, unless a check says otherwise."""
@@ -26,7 +28,8 @@ class Probe:
 
     ``url`` is one address with placeholders in it, or an address for each slot or target. ``headers`` are
     sent, ``answers`` are headers that the answer must have; their values and ``contains`` may hold the same
-    placeholders. Redirects are not followed.
+    placeholders. Redirects are not followed. ``forced``: it carries a tester token, which sends it to the new version
+    through the door that users have.
     """
 
     url: str | Mapping[str, str]
@@ -36,6 +39,7 @@ class Probe:
     headers: Mapping[str, str] = field(default_factory=dict)
     answers: Mapping[str, str] = field(default_factory=dict)
     patience: float = PATIENCE
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +78,15 @@ class _Stop(Exception):  # noqa: N818
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DarkVerification:
-    """Verifies one slot, within the work's time. Calling it answers as a deployer does."""
+    """Verifies one slot, within the work's time. Calling it answers as a deployer does.
+
+    ``tester`` makes the token that forced probes carry; it raises a ``RampgateError`` where it cannot.
+    """
 
     deployer: Deployer
     workplace: Workplace
     checks: tuple[Check, ...] = ()
+    tester: Callable[[Work], str] | None = None
     now: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
 
@@ -98,11 +106,20 @@ class DarkVerification:
         try:
             checked.append(turn.status())
             if checked[0].passed:
+                if any(isinstance(one, Probe) and one.forced for one in self.checks):
+                    turn = replace(turn, token=self._token(work))
                 for check in self.checks:
                     checked.append(turn.probe(check) if isinstance(check, Probe) else turn.command(check))
         except _Stop:
             return Verification(checked=tuple(checked), stopped=True)
+        except RampgateError as error:
+            checked.append(Checked(passed=False, text=f"no tester token was to be had: {error.what}"))
         return Verification(checked=tuple(checked))
+
+    def _token(self, work: Work) -> str:
+        if self.tester is None:
+            raise MisuseError("Nobody here makes tester tokens.")
+        return self.tester(work)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +130,7 @@ class _Turn:
     work: Work
     keep_going: Callable[[], bool]
     until: float
+    token: str = field(default="", repr=False)
 
     def status(self) -> Checked:
         """The deployer's word, asked again while the slot may still be coming up."""
@@ -141,6 +159,8 @@ class _Turn:
             return Checked(passed=False, text=f"the probe has no address for {place}")
         target = filled(url, {name: quote(value, safe="", errors="replace") for name, value in known.items()})
         sent = {"User-Agent": "rampgate"} | {name: filled(value, known) for name, value in probe.headers.items()}
+        if probe.forced:
+            sent[FORCE] = self.token
         expected = {name.lower(): filled(value, known) for name, value in probe.answers.items()}
         contains = None if probe.contains is None else filled(probe.contains, known)
 
@@ -199,7 +219,8 @@ class _Turn:
         return self.until - self.verification.now()
 
     def _shown(self, text: str) -> str:
-        return Secrets(self.verification.workplace.secrets).shown(text)
+        secrets = self.verification.workplace.secrets
+        return Secrets((*secrets, self.token) if self.token else secrets).shown(text)
 
 
 def _address(url: str) -> str:

@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from gate import deploy, metrics, verify
 from gate.carry_out import Verify
@@ -14,16 +15,22 @@ from gate.config import (
     Config,
     HttpCheck,
 )
-from gate.deploy import Deployer, RollingDeployer, Workplace
+from gate.deploy import Deployer, RollingDeployer, Work, Workplace
 from gate.hooks import AtWork
 from gate.metrics import Means, Source, TelemetryApi
 from gate.news import Listener
 from gate.notify import Messenger
+from gate.places import TesterToken
+from rampgate.evidence import ArmName
 from rampgate.plan import RolloutPlan, Strategy
 from rampgate.rollout import Rollout
 
 _HURRIED = 2.0
 """Seconds that a hook has for its end: unlike a deployment, a question can be broken off."""
+
+
+_SHORTEST_TOKEN = 60.0
+"""Seconds: the flag server makes none that lasts less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +65,15 @@ class RealClock:
         time.sleep(seconds)
 
 
-def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hands:
+class Server(TelemetryApi, Protocol):
+    """What hands need of the flag server."""
+
+    def tester_token(self, environment: str, flag: str, arm: ArmName, lasts: float, why: str | None) -> TesterToken:
+        """A token that forces its holder onto an arm for so many seconds. Raises a ``RampgateError``."""
+        ...
+
+
+def hands(config: Config, around: Surroundings, server: Server) -> Hands:
     """The hands that this configuration describes, at work in these surroundings."""
     options = config.metrics[0]
     further = [(one.wanted, one.options) for one in config.further]
@@ -75,12 +90,15 @@ def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hand
         hidden=tuple(name for name in names if name not in metrics.SHARED),
         every=min(1.0, config.plan.poll),
     )
-    means = Means(telemetry=telemetry, environ=around.environ, folder=around.folder)
+    means = Means(telemetry=server, environ=around.environ, folder=around.folder)
     hooks = AtWork(hooks=config.hooks, workplace=replace(workplace, grace=_HURRIED))
     messenger = messenger_of(config, around)
     deployer = deploy.build(config.deploy, workplace)
     verification = verify.DarkVerification(
-        deployer=deployer, workplace=workplace, checks=tuple(_check(one) for one in config.verify)
+        deployer=deployer,
+        workplace=workplace,
+        checks=tuple(_check(one) for one in config.verify),
+        tester=partial(_tester, server),
     )
     looks: Verify = verification
     if config.plan.strategy is Strategy.ROLLING:
@@ -95,6 +113,13 @@ def hands(config: Config, around: Surroundings, telemetry: TelemetryApi) -> Hand
         listeners=((hooks.tell,) if hooks.wants_events else ()) + ((messenger,) if messenger else ()),
         needs_hands=messenger.needs_hands if messenger else None,
     )
+
+
+def _tester(server: Server, work: Work) -> str:
+    """A tester's way to the new version, for as long as its verification may take."""
+    why = f"verification of {work.version} in rollout {work.rollout_id}"
+    lasts = max(_SHORTEST_TOKEN, work.seconds)
+    return server.tester_token(work.environment, work.flag, ArmName.CANARY, lasts, why).token
 
 
 def _rolling(
@@ -129,6 +154,7 @@ def _check(config: CheckConfig) -> verify.Check:
                 headers=config.headers,
                 answers=config.answers,
                 patience=config.patience,
+                forced=config.forced,
             )
         case CommandCheck():
             return verify.CommandCheck(command=config.command)

@@ -96,6 +96,11 @@ class Grant:
         if lifts:
             self._check_widens("lifting a lock")
 
+    def check_visit(self, flag: str) -> None:
+        """Raises: NotAllowedError: the job may not send testers to an arm of this flag."""
+        self.check_flag(flag)
+        self._check_widens("a tester token")
+
     def check_allow(self, flag: str) -> None:
         """Raises: NotAllowedError: the job may not let a refused version of this flag be tried again."""
         self.check_flag(flag)

@@ -84,6 +84,8 @@ def _preview(services: Services, call: Call) -> Reply:
 
 def _make_token(services: Services, call: Call) -> Reply:
     wanted = parse(TOKEN_WANTED, call.body)
+    if call.caller.grant is not None:
+        call.caller.grant.check_visit(call.params["key"])
     token, text = services.cohorts.tester_token(
         call.params["environment"], call.params["key"], wanted.arm, wanted.seconds, by=call.caller.name, why=wanted.why
     )
@@ -166,7 +168,8 @@ ROUTES = (
     ),
     Route(
         method="POST", path=_FLAG + "/tester-tokens", role=Role.OPERATOR, answer=_make_token, takes=TOKEN_WANTED,
-        gives=_TOKEN, status=201, refuses=(404, 409), summary="Make a token that forces its holder onto an arm",
+        gives=_TOKEN, status=201, refuses=(404, 409), sessions=True,
+        summary="Make a token that forces its holder onto an arm",
     ),
     Route(
         method="DELETE", path="/v1/{environment}/tester-tokens", role=Role.OPERATOR, answer=_forget_tokens, status=204,

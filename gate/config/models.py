@@ -193,9 +193,18 @@ class HttpCheckKeys(Keys):
     headers: dict[str, Line] = Field(default={}, description="Headers to send.")
     answers: dict[str, Line] = Field(default={}, description="Headers that must come back.")
     patience: Duration = Field(default=_HTTP.patience, description="For how long it is tried again.")
+    forced: bool = Field(
+        default=_HTTP.forced, description="true: as a tester, sent to the new version by a tester token."
+    )
 
     @model_validator(mode="after")
     def _names_the_arm(self) -> "HttpCheckKeys":
+        if self.forced:
+            if not any(placeholders(text) for text in (self.contains or "", *self.answers.values())):
+                raise refusal(
+                    "{{version}} or {{slot}} in contains or answers: else nobody knows which version answered"
+                )
+            return self
         texts = [self.url] if isinstance(self.url, str) else []
         if texts and not any(placeholders(text) for text in (*texts, *self.headers.values())):
             allowed = (

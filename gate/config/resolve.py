@@ -253,6 +253,7 @@ def _check(keys: HttpCheckKeys | CommandCheckKeys) -> CheckConfig:
         headers=dict(keys.headers),
         answers=dict(keys.answers),
         patience=keys.patience,
+        forced=keys.forced,
     )
 
 

@@ -125,6 +125,10 @@ def _sizes(file: Written, plan: RolloutPlan) -> Iterator[Problem]:
 
 
 def _addresses(path: str, check: Any, targets: Sequence[str]) -> Iterator[Problem]:
+    if getattr(check, "forced", False):
+        yield Problem(
+            path.replace(".url", ".forced"), "true", "false: users follow the machines, and no token moves them"
+        )
     url = getattr(check, "url", None)
     if isinstance(url, Mapping):
         missing = [one for one in targets if one not in url]

@@ -19,7 +19,8 @@ class HttpCheck:
     """A page of the dark version that must answer. ``within``: the longest it may take, in seconds.
 
     ``url`` holds ``{{slot}}`` or ``{{version}}``, or maps each slot to its own address. ``headers`` are sent,
-    ``answers`` must come back; ``patience`` is for how many seconds it is tried again.
+    ``answers`` must come back; ``patience`` is for how many seconds it is tried again. ``forced``: it is asked as a
+    tester is, so the address may be the one that users have.
     """
 
     url: str | Mapping[str, str]
@@ -29,6 +30,7 @@ class HttpCheck:
     headers: Mapping[str, str] = field(default_factory=dict)
     answers: Mapping[str, str] = field(default_factory=dict)
     patience: float = 30.0
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -189,6 +189,19 @@ def test_a_session_locks_its_own_flags_and_lifts_what_it_could_widen(there: Trus
     assert there.call("DELETE", where, role=None, X_API_Key=inside).status_code == 204
 
 
+def test_a_session_makes_tester_tokens_for_its_own_flags_where_it_may_widen(there: Trusting) -> None:
+    inside, outside = there.session(), there.session(**COMMENT)
+    there.begin(there.session())
+
+    def asked(session: str, flag: str) -> tuple[int, str | None]:
+        made = there.call("POST", f"/v1/production/flags/{flag}/tester-tokens", {}, role=None, X_API_Key=session)
+        return made.status_code, made.get_json().get("error")
+
+    assert asked(inside, "shop") == (201, None)
+    assert asked(inside, "cart") == (403, "session_flag")
+    assert asked(outside, "shop") == (403, "session_environment")
+
+
 def test_a_session_that_only_reads_steers_nothing(there: Trusting) -> None:
     there.trust(repository_id="42", role="sdk")
     session = there.session(repository_id="42")

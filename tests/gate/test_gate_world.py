@@ -23,10 +23,11 @@ verify:
   - url: https://{{slot}}.x
     status: 204
     within: 1s
-    contains: ok
+    contains: "{{version}}"
     headers: {A: b}
     answers: {C: d}
     patience: 7s
+    forced: true
 """
 
 

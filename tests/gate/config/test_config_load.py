@@ -213,6 +213,14 @@ def test_no_policy_may_widen_without_evidence(policies: dict[str, Any], path: st
     assert "promote" not in refused(policies=policies)[path].allowed.replace("promoteIfNoEvidence", "")
 
 
+def test_a_forced_check_says_which_version_has_to_answer_and_may_ask_at_the_door_of_users() -> None:
+    (check,) = reading(verify=[{"url": "https://shop", "forced": True, "answers": {"X": "{{slot}}"}}]).verify
+    assert isinstance(check, HttpCheck)
+    assert check.forced
+    with pytest.raises(ConfigError, match="which version answered"):
+        reading(verify=[{"url": "https://{{slot}}.shop", "forced": True, "contains": "ok"}])
+
+
 def test_all_problems_are_said_at_once_with_what_was_meant() -> None:
     with pytest.raises(ConfigError) as caught:
         reading(

@@ -79,6 +79,11 @@ def test_many_targets_in_a_row_get_the_time_that_they_need() -> None:
         ({"kind": "release"}, "kind", "rollout"),
         ({"deploy": {"none": True}}, "deploy", "can be asked what a target runs"),
         ({"verify": [{"url": "https://{{slot}}.shop.example"}]}, "verify[0].url", "an address with {{target}}"),
+        (
+            {"verify": [{"url": "https://{{target}}.example", "forced": True, "contains": "{{version}}"}]},
+            "verify[0].forced",
+            "false: users follow the machines",
+        ),
         ({"verify": [{"url": {"web-1": "https://a.example"}}]}, "verify[0].url", "an address for each target"),
     ],
 )

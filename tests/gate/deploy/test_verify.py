@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gate.deploy import CommandOptions, DeployAction, Deployment, Done, Failed, NotUp, Stopped, Work, Workplace
+from gate.errors import FlagServerUnreachableError
 from gate.verify import Check, CommandCheck, DarkVerification, Probe
 from tests.gate.deploy.contract import WORK, always
 from tests.gate.metrics.scripted import Reply, ScriptedServer, scripted
@@ -219,6 +220,40 @@ class TestProbes:
     def test_a_version_that_makes_no_address_does_not_pass(self, bench: Bench, url: str) -> None:
         work = replace(NEXT, version="@evil.example/\x00#\ud800")
         assert isinstance(bench.of(Probe(url=url, patience=0.0))(work, always), Failed)
+
+
+class TestForcedProbes:
+    def test_they_carry_one_testers_token_and_ordinary_ones_none(self, bench: Bench, app: ScriptedServer) -> None:
+        made: list[Work] = []
+
+        def tester(work: Work) -> str:
+            made.append(work)
+            return "rgf1.token"
+
+        plain, forced = Probe(url=app.url + "/plain"), Probe(url=app.url + "/front", forced=True, contains="v2")
+        app.script = lambda _: Reply(body=b"v2")
+        verification = replace(bench.of(plain, forced, replace(forced, url=app.url + "/again")), tester=tester)
+        assert isinstance(verification(NEXT, always), Done)
+        assert [one.headers.get("rampgate-force") for one in app.asked] == [None, "rgf1.token", "rgf1.token"]
+        assert made == [NEXT]
+        assert isinstance(replace(verification, checks=(plain,))(NEXT, always), Done)
+        assert len(made) == 1
+
+    def test_a_door_that_answers_with_stable_does_not_pass(self, bench: Bench, app: ScriptedServer) -> None:
+        app.script = lambda _: Reply(body=b"v1 rgf1.token")
+        probe = Probe(url=app.url, forced=True, contains="{{version}} rgf1.token", patience=0.0)
+        failed = replace(bench.of(probe), tester=lambda _: "rgf1.token")(NEXT, always)
+        assert isinstance(failed, Failed)
+        assert "rgf1.token" not in failed.text
+
+    def test_without_a_token_nothing_is_asked_and_nothing_passes(self, bench: Bench, app: ScriptedServer) -> None:
+        def refuses(_: Work) -> str:
+            raise FlagServerUnreachableError("the flag server is away")
+
+        failed = replace(bench.of(Probe(url=app.url, forced=True)), tester=refuses)(NEXT, always)
+        assert isinstance(failed, Failed)
+        assert "no tester token was to be had: the flag server is away" in failed.text
+        assert app.asked == []
 
 
 class TestCommands:
