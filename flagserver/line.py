@@ -34,13 +34,13 @@ def join(tx: Tx, new: NewRollout) -> Waiting:
     there = queue.waiting(tx, plan.environment, plan.flag)
     since = next((one.since for one in there if one.key == new.key), tx.now)
     for older in there:
-        same = older.ref is not None and (older.ref, older.repository) == (new.ref, new.repository)
-        if same and older.key != new.key:
+        if _same_branch(older, new) and older.key != new.key:
             since = min(since, older.since)
             queue.save(tx, replace(older, replaced_by=new.version))
     place = Place(
         environment=plan.environment, flag=plan.flag, key=new.key, version=new.version, by=new.by, since=since,
         asked_at=tx.now, repository=new.repository, pull_request=new.pull_request, ref=new.ref, run_url=new.run_url,
+        repository_id=new.repository_id,
     )  # fmt: skip
     queue.save(tx, place)
     places = queue.waiting(tx, plan.environment, plan.flag)
@@ -49,3 +49,12 @@ def join(tx: Tx, new: NewRollout) -> Waiting:
 
 def leave(tx: Tx, new: NewRollout) -> None:
     queue.leave(tx, new.plan.environment, new.plan.flag, new.key)
+
+
+def _same_branch(place: Place, new: NewRollout) -> bool:
+    """By GitHub's number of the repository, which outlives a rename; by its name where somebody gave no number."""
+    if place.ref is None or place.ref != new.ref:
+        return False
+    if place.repository_id is not None and new.repository_id is not None:
+        return place.repository_id == new.repository_id
+    return (place.repository or "").casefold() == (new.repository or "").casefold()

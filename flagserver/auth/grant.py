@@ -106,6 +106,12 @@ class Grant:
         self.check_flag(flag)
         self._check_widens("allowing a refused version")
 
+    def check_place(self, repository: str | None, repository_id: str | None) -> None:
+        """Raises: NotAllowedError: the place in the line is another repository's."""
+        if not self._is_mine(repository, repository_id):
+            text = f"The job is of {self.repository}, the place in the line of {repository or 'no repository'}."
+            raise NotAllowedError(text, code="session_repository")
+
     @staticmethod
     def check_bound(bound: str | None, rollout_id: str) -> None:
         """Raises: NotAllowedError: the session has begun to steer another rollout."""

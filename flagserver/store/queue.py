@@ -33,6 +33,7 @@ class Place:
     ref: str | None = None
     run_url: str | None = None
     replaced_by: str | None = None
+    repository_id: str | None = None
 
 
 def waiting(tx: Tx, environment: str | None, flag: str | None = None) -> tuple[Place, ...]:

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from flagserver.errors import SettingsError
 from flagserver.store.tables import versions
 
-HEAD = "0012"
+HEAD = "0013"
 """The migration that this code needs; a test compares it with the newest one in the package."""
 
 LEAST = 1

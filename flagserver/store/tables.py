@@ -339,6 +339,7 @@ queue = Table(
     Column("since", Float(53), nullable=False),
     Column("asked_at", Float(53), nullable=False),
     Column("replaced_by", Text),
+    Column("repository_id", String(40)),
 )
 """Who waits for a flag. A place lapses when its gate no longer asks."""
 

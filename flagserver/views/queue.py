@@ -15,7 +15,11 @@ def _list(services: Services, call: Call) -> Reply:
     grant = call.caller.grant
     with services.store.read() as tx:
         places = queue.waiting(tx, environment or call.caller.environment, call.query.get("flag"))
-    shown = tuple(one for one in queue.shown(places) if grant is None or grant.covers(one.flag, one.repository, None))
+    shown = tuple(
+        one
+        for place, one in zip(places, queue.shown(places), strict=True)
+        if grant is None or grant.covers(place.flag, place.repository, place.repository_id)
+    )
     return reply_with(wire.QUEUE, wire.Queue(waiting=shown))
 
 
@@ -33,6 +37,8 @@ def _leave(services: Services, call: Call) -> Reply:
         call.caller.grant.check_flag(flag)
     with services.store.write() as tx:
         there = queue.load(tx, environment, flag, key)
+        if there is not None and call.caller.grant is not None:
+            call.caller.grant.check_place(there.repository, there.repository_id)
         queue.leave(tx, environment, flag, key)
         if there is not None:
             audit.record(
