@@ -1,7 +1,7 @@
 """Flags as people write them: checked at the door, frozen while a ramp runs, served at once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flagserver.errors import ConflictError, InvalidError, NotFoundError, StoreGoneError
@@ -76,8 +76,11 @@ class Flags:
         return _shown(after, rollout, now, segments), before is None
 
     def put(self, tx: Tx, environment: str, key: str, before: FlagRecord | None, change: Change, by: str) -> FlagRecord:
-        """Make or replace a flag that is locked, in this transaction; refuses as ``write`` does."""
-        unfinished = rollouts.unfinished(tx, environment, key)
+        """Make or replace a flag that is locked, in this transaction; refuses as ``write`` does.
+
+        One that says the same as before is neither written nor noted.
+        """
+        unfinished = rollouts.unfinished(tx, environment, key) if before is not None else ()
         if before is not None and unfinished:
             segments = cohorts.load(tx, environment).segments
             if _moves_users(change, _served(before, unfinished[0], tx.now, segments)):
@@ -85,6 +88,8 @@ class Flags:
         after = _changed(environment, key, before, change, tx.now)
         if before is not None and unfinished and _frozen_part(before) != _frozen_part(after):
             raise _in_rollout(key, unfinished[0])
+        if before is not None and replace(after, updated_at=before.updated_at) == before:
+            return before
         flags.save(tx, after)
         _note(tx, by, "flag.written", before, after)
         return after

@@ -137,6 +137,9 @@ def told(plan: RolloutPlan) -> tuple[str, ...]:
         f"looks every {seconds(plan.poll)}; a gate silent for {seconds(plan.lease)} is lost, then: {plan.on_gate_lost}",
         f"an app without contact for {seconds(plan.stale_after)} serves stable",
         f"the old version stays warm for {seconds(plan.scale_down_delay)}",
+        f"users go in the order of the salt {plan.salt}, with every flag that names it"
+        if plan.salt
+        else "users go in an order of this rollout's own: its salt is its id",
     )
 
 

@@ -95,9 +95,11 @@ def record(
         "action": action, "environment": environment, "flag": flag, "rollout": rollout, "subject": subject,
         "before": _text(before), "after": _text(after), "why": _masked(why) if why else None,
     }  # fmt: skip
-    # The chain has one end, so its lock is taken last of all: whoever held it and then waited for a flag would
-    # wait for somebody who waits for the chain.
-    tx.at_the_end(lambda: _append(tx, line))
+    tx.lines.append(line)
+    if len(tx.lines) == 1:
+        # The chain has one end, so its lock is taken last of all: whoever held it and then waited for a flag would
+        # wait for somebody who waits for the chain.
+        tx.at_the_end(lambda: _append(tx))
 
 
 def find(
@@ -147,12 +149,15 @@ def forget(tx: Tx, before: float, limit: int = 10_000) -> int:
     return tx.run(sa.delete(audit).where(audit.c.number < floor)).rowcount
 
 
-def _append(tx: Tx, line: Mapping[str, Any]) -> None:
+def _append(tx: Tx) -> None:
+    """Add the transaction's lines to the chain."""
     if tx.is_postgres:
         tx.run(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
     newest = sa.select(audit.c.hash).where(audit.c.hash.is_not(None)).order_by(audit.c.number.desc()).limit(1)
     last = tx.one(newest)
-    tx.run(sa.insert(audit).values(**line, hash=_hash(last.hash if last else "", line)))
+    head = last.hash if last else ""
+    chained = [{**line, "hash": (head := _hash(head, line))} for line in tx.lines]
+    tx.connection.execute(sa.insert(audit), chained)
 
 
 def _sealed(tx: Tx) -> Iterator[sa.Row[Any]]:

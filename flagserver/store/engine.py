@@ -6,7 +6,7 @@ SQLite and PostgreSQL keep the same promises: writers of one flag are serialised
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,15 +53,25 @@ log = structlog.get_logger("flagserver.store")
 
 @dataclass(frozen=True, slots=True)
 class Tx:
-    """One open transaction, and the moment at which it counts as happening."""
+    """One open transaction, and the moment at which it counts as happening. ``lines`` are what it adds to the
+    audit log."""
 
     connection: Connection
     now: float
+    lines: list[Mapping[str, Any]] = field(default_factory=list)
     _last: list[Callable[[], None]] = field(default_factory=list)
+    _done: set[str] = field(default_factory=set)
 
     def at_the_end(self, act: Callable[[], None]) -> None:
         """Have this done right before the commit, after everything else: for locks that all writers share."""
         self._last.append(act)
+
+    def first_time(self, what: str) -> bool:
+        """Whether this is asked for the first time within this transaction: for what it need not do twice."""
+        if what in self._done:
+            return False
+        self._done.add(what)
+        return True
 
     def finish(self) -> None:
         for act in self._last:

@@ -110,7 +110,7 @@ def delete(tx: Tx, environment: str, key: str) -> None:
 
 def touch(tx: Tx, environment: str) -> None:
     """Something that the environment serves may have changed: its version rises with this transaction."""
-    bump(tx, f"env:{environment}")
+    _raise(tx, f"env:{environment}")
 
 
 def changed(tx: Tx, environment: str) -> None:
@@ -118,7 +118,13 @@ def changed(tx: Tx, environment: str) -> None:
     # Always in this order: two transactions that take the rows in different orders would wait for each other.
     touch(tx, environment)
     # Apart from the environment's, so that a renewed lease does not make everybody read all flags again.
-    bump(tx, f"flags:{environment}")
+    _raise(tx, f"flags:{environment}")
+
+
+def _raise(tx: Tx, version: str) -> None:
+    # Nobody sees a version before the commit, so one rise is enough for all that a transaction changes.
+    if tx.first_time(version):
+        bump(tx, version)
 
 
 def _where(statement: sa.Select[Any], environment: str, key: str) -> sa.Select[Any]:

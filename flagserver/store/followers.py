@@ -14,6 +14,9 @@ from rampgate.followers import Follower
 KEPT = 10.0
 """Seconds for which a follower counts as there: five times what passes between two of its words."""
 
+REMEMBERED = 60 * KEPT
+"""Seconds for which one that is silent is still known of."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowerRecord:
@@ -26,6 +29,9 @@ class FollowerRecord:
     since: float
     seen_at: float
 
+    def is_there(self, now: float) -> bool:
+        return self.seen_at > now - KEPT
+
     def shown(self) -> Follower:
         return Follower(
             name=self.name, environment=self.environment, flags=self.flags, since=self.since,
@@ -35,22 +41,28 @@ class FollowerRecord:
 
 def there(tx: Tx, environment: str | None, flag: str | None = None) -> tuple[FollowerRecord, ...]:
     """Those who are there now, by name; with a flag, those who have its hooks."""
-    statement = sa.select(followers).where(followers.c.seen_at > tx.now - KEPT)
+    found = heard_of(tx, environment, KEPT)
+    return tuple(one for one in found if flag is None or flag in one.flags)
+
+
+def heard_of(tx: Tx, environment: str | None, within: float = REMEMBERED) -> tuple[FollowerRecord, ...]:
+    """Those that said something within the last seconds, by name: who is there, and who has been silent since."""
+    statement = sa.select(followers).where(followers.c.seen_at > tx.now - within)
     if environment is not None:
         statement = statement.where(followers.c.environment == environment)
-    found = map(_record, tx.all(statement.order_by(followers.c.environment, followers.c.name)))
-    return tuple(one for one in found if flag is None or flag in one.flags)
+    return tuple(map(_record, tx.all(statement.order_by(followers.c.environment, followers.c.name))))
 
 
 def load(tx: Tx, environment: str, name: str) -> FollowerRecord | None:
     """The follower of this name, if it is there."""
     row = tx.one(sa.select(followers).where(*_is(environment, name)))
-    return None if row is None or row.seen_at <= tx.now - KEPT else _record(row)
+    found = None if row is None else _record(row)
+    return found if found is not None and found.is_there(tx.now) else None
 
 
 def save(tx: Tx, record: FollowerRecord) -> None:
     """Insert or replace; those who have long been gone make room."""
-    tx.run(sa.delete(followers).where(followers.c.seen_at <= tx.now - 60 * KEPT))
+    tx.run(sa.delete(followers).where(followers.c.seen_at <= tx.now - REMEMBERED))
     leave(tx, record.environment, record.name)
     values = {name: getattr(record, name) for name in FollowerRecord.__slots__}
     tx.run(sa.insert(followers).values({**values, "flags": json.dumps(record.flags)}))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from flagserver.auth import Role
 from flagserver.errors import ConflictError, InvalidError
 from rampgate.flags import read
 from tests.flagserver.inside import Inside, new_rollout
@@ -91,3 +92,25 @@ def test_what_is_frozen_in_a_ramp_no_file_changes(full: Inside) -> None:
     shop = {"state": "DISABLED", "variants": {"blue": "blue", "green": "green"}}
     with pytest.raises(ConflictError):
         full.services.documents.take("production", {"flags": {"banner": PLAIN, "shop": shop}}, by="test")
+
+
+def test_what_says_the_same_as_before_is_neither_written_nor_noted(full: Inside) -> None:
+    def noted() -> int:
+        log = full.call("GET", "/v1/audit?action=flag&limit=500", role=Role.ADMIN).get_json()["entries"]
+        return len(log)
+
+    document = given(full, "production")
+    full.services.documents.take("production", document, by="test")
+    before = noted(), full.snapshot()
+    full.services.documents.take("production", document, by="test")
+    assert full.call("PUT", "/v1/production/flags/banner", {"flag": PLAIN}).status_code == 200
+    assert (noted(), full.snapshot()) == before
+    full.call("PUT", "/v1/production/flags/banner", {"flag": {**PLAIN, "defaultVariant": "b"}})
+    assert noted() == before[0] + 1
+
+
+def test_every_flag_of_an_import_has_its_line_in_a_log_that_is_whole(full: Inside) -> None:
+    full.services.documents.take("staging", {"flags": {f"f{number}": PLAIN for number in range(20)}}, by="test")
+    found = full.call("GET", "/v1/audit?environment=staging&limit=500", role=Role.ADMIN).get_json()["entries"]
+    assert [one["subject"] for one in found] == sorted(f"f{number}" for number in range(20))
+    assert full.call("GET", "/v1/audit/check", role=Role.ADMIN).get_json()["whole"] is True

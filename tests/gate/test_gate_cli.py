@@ -19,6 +19,10 @@ def test_a_sound_configuration_is_told_in_a_few_lines(tmp_path: Path) -> None:
     ran = CliRunner().invoke(main, ["validate", str(tmp_path / "gate.yml"), "--environment", "staging"])
     assert ran.exit_code == 0
     assert "canary of shop in staging: dark → 10 % → 50 % → 100 %, 5 % held back" in ran.output
+    assert "an order of this rollout's own: its salt is its id" in ran.output
+    (tmp_path / "gate.yml").write_text(SOUND + "salt: spring-2027\n")
+    ran = CliRunner().invoke(main, ["validate", str(tmp_path / "gate.yml")])
+    assert "the order of the salt spring-2027, with every flag that names it" in ran.output
 
 
 def test_problems_end_it_with_2_and_nothing_on_standard_output(tmp_path: Path) -> None:

@@ -111,6 +111,7 @@ class Dashboard:
             recent=self._read.ended(login.caller, environment, limit=RECENT), environment=environment,
             environments=self._read.environments(login.caller), locks=self._read.locks(login.caller, environment),
             waiting=self._read.waiting(login.caller, environment),
+            followers=self._read.followers(login.caller, environment),
         )  # fmt: skip
 
     def _rollout(self, login: Login, rollout_id: str) -> AnyResponse:

@@ -8,8 +8,9 @@ from flagserver.auth import Caller
 from flagserver.cohorts import Placed
 from flagserver.errors import NotFoundError
 from flagserver.services import Services
-from flagserver.store import audit, flags, queue, rollouts
+from flagserver.store import audit, flags, followers, queue, rollouts
 from flagserver.store.flags import Lists
+from flagserver.store.followers import FollowerRecord
 from flagserver.store.rollouts import RolloutRecord, Wanted
 from flagserver.views.dashboard.ramp import Ramp, ramp
 from rampgate.locks import HeldLock
@@ -129,6 +130,11 @@ class Reading:
         """Who waits for a flag, each flag's in the order in which they will come."""
         with self._services.store.read() as tx:
             return tuple(queue.shown(queue.waiting(tx, caller.environment or environment)))
+
+    def followers(self, caller: Caller, environment: str | None) -> tuple[FollowerRecord, ...]:
+        """Who goes on with what jobs leave: those that are there, and those that fell silent lately."""
+        with self._services.store.read() as tx:
+            return followers.heard_of(tx, caller.environment or environment)
 
     def lists(self, environment: str, key: str) -> Lists:
         """Who is on one arm of the flag by name, whatever the share."""

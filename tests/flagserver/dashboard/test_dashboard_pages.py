@@ -229,6 +229,20 @@ def test_the_queue_is_shown_in_its_order_until_nobody_waits(inside: Inside, visi
     assert "In the queue" not in text_of(stranger.get("/ui/?environment=production"))
 
 
+def test_followers_are_shown_with_their_flags_and_those_that_fell_silent_with_since_when(
+    inside: Inside, visitor: Visitor
+) -> None:
+    assert "Followers" not in text_of(visitor.get("/ui/"))
+    said = {"flags": [f"f{number}" for number in range(8)], "instance": "1"}
+    assert inside.call("PUT", "/v1/followers/box <1>", said).status_code == 200
+    line = "f0, f1, f2, f3, f4, f5 and 2 more production"
+    assert f"Followers box <1> is there since 08:00 : {line}" in text_of(visitor.get("/ui/"))
+    inside.clock.go(60.0)
+    assert f"box <1> is silent since 08:00 : {line}" in text_of(visitor.get("/ui/"))
+    inside.clock.go(600.0)
+    assert "Followers" not in text_of(visitor.get("/ui/"))
+
+
 def test_a_first_deploy_is_promised_no_version_to_go_back_to(inside: Inside, visitor: Visitor) -> None:
     rollout = inside.create(replace(new_rollout(), baseline=False))
     inside.attach(rollout)
