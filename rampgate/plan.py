@@ -170,6 +170,8 @@ class RolloutPlan:
 
 
 _LONGEST = 30 * 86_400
+_BLUR = 0.0005
+"""Durations are written in whole milliseconds: three times 0.4 seconds is 1.2, whatever floats say."""
 
 
 MOST_STEPS = 50
@@ -245,19 +247,24 @@ def share_of(targets: int, count: int) -> int:
     return targets * WHOLE // count
 
 
+def reaches(duration: float, least: float) -> bool:
+    """Whether a duration is at least so long, both in seconds."""
+    return not duration < least - _BLUR
+
+
 def _timings(plan: RolloutPlan) -> Iterator[Problem]:
     positive = ("poll", "lease", "stale_after", "heartbeat", "deploy", "verify", "retire", "pause", "hold")
     for name in (*positive, "step_timeout"):
         if not 0 < getattr(plan, name) <= _LONGEST:
             yield Problem(_camel(name), seconds(getattr(plan, name)), "more than 0s and at most 720h")
-    if 3 * plan.poll > plan.lease:
+    if not reaches(plan.lease, 3 * plan.poll):
         yield Problem("lease", seconds(plan.lease), f"at least 3 × poll ({seconds(3 * plan.poll)})")
     if plan.lease > plan.stale_after:
         yield Problem("staleAfter", seconds(plan.stale_after), f"at least the lease ({seconds(plan.lease)})")
-    if 3 * plan.heartbeat > plan.stale_after:
+    if not reaches(plan.stale_after, 3 * plan.heartbeat):
         limit = seconds(plan.stale_after / 3)
         yield Problem("heartbeat", seconds(plan.heartbeat), f"at most staleAfter / 3 ({limit})")
-    if not 2 * plan.stale_after <= plan.scale_down_delay <= _LONGEST:
+    if not (reaches(plan.scale_down_delay, 2 * plan.stale_after) and plan.scale_down_delay <= _LONGEST):
         limit = seconds(2 * plan.stale_after)
         allowed = f"at least 2 × staleAfter ({limit}) and at most 720h"
         yield Problem("scaleDownDelay", seconds(plan.scale_down_delay), allowed)

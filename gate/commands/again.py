@@ -16,7 +16,8 @@ from rampgate.machine.state import Phase
 from rampgate.rollout import ROLLBACK, Rollout
 
 _RUN = re.compile(r"/(?P<repository>[^/]+/[^/]+)/actions/runs/(?P<id>\d{1,18})(?:/|$)")
-_ENDED_FOR_WANT = frozenset({Phase.REVERTED, Phase.FAILED})
+_RESUMED = frozenset({Phase.REVERTED, Phase.FAILED, Phase.REVERTING})
+"""Phases that a rollout is resumed from; out of a revert only where nobody is at work on it."""
 _SLACK = 1.0
 """Seconds. GitHub tells moments in whole ones."""
 
@@ -71,7 +72,9 @@ def retry(meant: Aim, comment: Comment, desk: Desk) -> Reply:
     rollout = meant.there[0]
     if comment.created_at + _SLACK < rollout.created_at:
         return refused(wording.not_told(rollout, wording.BEGAN_LATER))
-    if rollout.state.phase not in _ENDED_FOR_WANT:
+    if rollout.state.phase is Phase.REVERTING and rollout.state.lease is not None:
+        return refused(wording.still_undone(rollout))
+    if rollout.state.phase not in _RESUMED:
         return refused(wording.nothing_to_retry(rollout))
     plan = rollout.plan
     for one in desk.flagserver.refused_versions(plan.environment, plan.flag):

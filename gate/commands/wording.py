@@ -106,6 +106,10 @@ def nothing_to_retry(rollout: Rollout) -> str:
     return f"{_title(rollout)}: nothing was done. It is {rollout.state.phase}; there is nothing to try again."
 
 
+def still_undone(rollout: Rollout) -> str:
+    return f"{_title(rollout)}: nothing was done, for its deployment is being undone. Try again when that has ended."
+
+
 def no_run(rollout: Rollout) -> str:
     what = f"`rampgate retry {rollout.id}` where it was started does."
     return f"{_title(rollout)}: no workflow of this repository started it, so no comment can start it again. {what}"

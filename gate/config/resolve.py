@@ -35,7 +35,7 @@ from gate.judge import limits
 from gate.metrics import Options
 from rampgate.criteria import JudgeSettings, Limit, MetricKind
 from rampgate.evidence import VerdictWord
-from rampgate.plan import WHOLE, Budget, Confirm, RolloutPlan, Step, Strategy, percent, problems, seconds
+from rampgate.plan import WHOLE, Budget, Confirm, RolloutPlan, Step, Strategy, percent, problems, reaches, seconds
 from rampgate.problem import Problem
 
 DARK_BEFORE_ALL = 300.0
@@ -271,7 +271,7 @@ def misfits(file: File, plan: RolloutPlan) -> Iterator[Problem]:
         yield Problem("steps", steps, "one step, 100: blue-green moves everybody at once; canary moves by steps")
     name, deployer = deployer_of(file.deploy)
     yield from deployer.problems(f"deploy.{name}", slots=plan.strategy is not Strategy.ROLLING)
-    if _at_once(plan.steps, plan.hold_back) and not 3 * plan.poll <= plan.dark.bake:
+    if _at_once(plan.steps, plan.hold_back) and not reaches(plan.dark.bake, 3 * plan.poll):
         allowed = f"at least 3 × poll ({seconds(3 * plan.poll)}): the new version is compared with stable's time before"
         yield Problem("dark.bake", seconds(plan.dark.bake), allowed)
     mains = _errors(file)

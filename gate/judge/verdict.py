@@ -167,7 +167,7 @@ def _unread(state: JudgeState, reading: Reading, interval: Interval, before: flo
     for one, metric in zip(state.settings.metrics, state.further, strict=True):
         if metric.down is not None:
             return VerdictWord.SOURCE_DOWN, metric.down, f"{one.name}: {metric.trouble}"
-    if state.share == 0:
+    if state.share == 0 and not _leaves_unseen(state):
         text = "The source answers, and nobody is on the canary yet."
         return VerdictWord.HEALTHY, VerdictReason.VERIFIED, text
     if reading.canary is None:
@@ -177,10 +177,17 @@ def _unread(state: JudgeState, reading: Reading, interval: Interval, before: flo
     if interval.stable.requests + interval.canary.requests == 0:
         text = words.silent(reading.at - (before or reading.at))
         return VerdictWord.NO_TRAFFIC, VerdictReason.NO_TRAFFIC, text
+    if state.share == 0:
+        return _collecting(words.UNSEEN)
     if interval.canary.requests == 0:
         # What went before may prove it well; but to widen takes fresh evidence, and a crash begins like this.
         return _collecting(words.missing_traffic(interval.stable.requests, 0, state.share))
     return None
+
+
+def _leaves_unseen(state: JudgeState) -> bool:
+    """Whether everybody goes over at the next step, and too little of stable was seen to compare with afterwards."""
+    return state.steps == 1 and not state.hold_back and state.alone.requests == 0
 
 
 def _weighed(state: JudgeState, situation: Situation, excluded: float | None) -> Finding:

@@ -59,6 +59,9 @@ GAPS = {
 }
 
 
+UNSEEN = "Everybody switches at once, and too little of stable was seen to compare with afterwards: it stays dark."
+
+
 def silent(since: float) -> str:
     """Neither arm was asked anything."""
     return f"Neither stable nor the canary had a request in the last {seconds(round(since, 1))}."

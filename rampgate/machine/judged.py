@@ -31,6 +31,9 @@ def weigh(plan: RolloutPlan, state: State, event: Judged, now: float) -> Transit
         return refusal
     state = moves.renewed(plan, state, now)
     state = replace(state, word=verdict.word, no_harm=verdict.no_harm, judged_at=now)
+    if not state.baseline and state.phase is Phase.DARK and verdict.word in _UNCOMPARED:
+        # A first deploy is compared with nothing: what admits it is its verification, and the plan's policy.
+        return _healthy(plan, _with_budgets(plan, state, None, now), verdict.text, now, WidenedBy.POLICY)
     match verdict.word:
         case VerdictWord.REGRESSED:
             if state.retirement_begun:
@@ -51,6 +54,9 @@ _REASONS = {
     VerdictWord.NO_TRAFFIC: Reason.NO_TRAFFIC,
     VerdictWord.SOURCE_DOWN: Reason.SOURCE_DOWN,
 }
+
+
+_UNCOMPARED = (VerdictWord.INCONCLUSIVE, VerdictWord.NO_TRAFFIC)
 
 
 def _refusal(plan: RolloutPlan, state: State, event: Judged) -> Transition | None:
@@ -91,7 +97,7 @@ def _missing(plan: RolloutPlan, state: State, look: Look) -> str | None:
     return None
 
 
-def _healthy(plan: RolloutPlan, state: State, text: str, now: float) -> Transition:
+def _healthy(plan: RolloutPlan, state: State, text: str, now: float, by: WidenedBy = WidenedBy.VERDICT) -> Transition:
     if state.phase is Phase.COMPLETING:
         if not state.retirement_begun and Deadline.RETIRE not in state.deadlines:
             # The delay was over before anybody knew that the new version is up; now they do.
@@ -116,12 +122,12 @@ def _healthy(plan: RolloutPlan, state: State, text: str, now: float) -> Transiti
     if now < state.entered_at + step.bake:
         return moves.stay(state, Verb.HOLD, Because(reason=Reason.BAKING, text=text))
     if not state.baseline:
-        return moves.first(plan, state, now, WidenedBy.VERDICT)
+        return moves.first(plan, state, now, by)
     if step.confirm is not None:
         words = f"Ready to go {moves.widened_text(plan, state)}: waiting for a person's yes."
         because = Because(reason=Reason.CONFIRMATION_NEEDED, text=words)
         return moves.ask(state, now, step.confirm, because)
-    return moves.advance(plan, state, now, WidenedBy.VERDICT, Because(reason=Reason.HEALTHY, text=text))
+    return moves.advance(plan, state, now, by, Because(reason=Reason.HEALTHY, text=text))
 
 
 def _with_budgets(plan: RolloutPlan, state: State, word: VerdictWord | None, now: float) -> State:

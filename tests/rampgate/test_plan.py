@@ -101,6 +101,13 @@ def test_a_problem_names_the_nearest_where_there_is_one():
     assert str(problem).endswith("Did you mean canary?")
 
 
+def test_three_polls_of_400_milliseconds_fit_into_1200():
+    lasting = {"lease": 1.2, "heartbeat": 0.4, "stale_after": 1.2, "scale_down_delay": 2.4}
+    assert 3 * 0.4 > 1.2, "floats say otherwise"
+    assert paths(poll=0.4, **lasting) == []
+    assert paths(poll=0.401, **lasting) == ["lease"]
+
+
 def test_a_plan_without_steps_is_refused():
     assert paths(steps=()) == ["steps"]
 

@@ -26,15 +26,23 @@ def shop(tmp_path: Path, flag_server: FlagServer) -> Iterator[Shop]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def gates() -> Iterator[Gates]:
+    """Where a file's gates come from."""
+    with Gates() as nursery:
+        yield nursery
+
+
 @pytest.fixture
-def fleet(tmp_path: Path, flag_server: FlagServer) -> Iterator[Fleet]:
+def fleet(tmp_path: Path, flag_server: FlagServer, gates: Gates) -> Iterator[Fleet]:
     """Gates of one flag."""
-    with Gates() as gates:
-        yield Fleet(server=flag_server, gates=gates, folder=tmp_path)
+    yield Fleet(server=flag_server, gates=gates, folder=tmp_path)
+    gates.end()
 
 
 @pytest.fixture
-def mortal(tmp_path: Path) -> Iterator[Fleet]:
+def mortal(tmp_path: Path, gates: Gates) -> Iterator[Fleet]:
     """Gates on a flag server of their own, which may be killed."""
-    with FlagServer(tmp_path, log_level="warning") as server, Gates() as gates:
+    with FlagServer(tmp_path, log_level="warning") as server:
         yield Fleet(server=server, gates=gates, folder=tmp_path)
+        gates.end()

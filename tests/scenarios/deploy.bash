@@ -1,6 +1,7 @@
 # A deploy hook whose machine room is a file: a line for everything that happened there, in order.
 # A line with an older fence than one before it is void, so a hook that outlived its gate changes nothing.
 # The files hold-ensure and hold-retire keep a hook at work, stubborn makes it deaf to SIGTERM, spill shows what it knows.
+# Where the file ports names a port for each slot, a version is a process that listens there.
 set -u
 
 note() {
@@ -32,11 +33,31 @@ still_mine() {
   exit 2
 }
 
+there() {
+  curl --silent --fail --max-time 5 "http://127.0.0.1:$(sed -n "s/^$RAMPGATE_SLOT //p" ports)/version"
+}
+
+leave() {
+  [[ -e pid-$RAMPGATE_SLOT ]] || return 0
+  kill -KILL "$(<"pid-$RAMPGATE_SLOT")" 2>/dev/null
+  while there >/dev/null; do sleep 0.02; done
+  rm "pid-$RAMPGATE_SLOT"
+}
+
+come() {
+  leave
+  port=$(sed -n "s/^$RAMPGATE_SLOT //p" ports)
+  setsid "$PYTHON" -I -S target.py "$port" "$RAMPGATE_VERSION" "$PWD/sick-$RAMPGATE_VERSION" &
+  echo $! >"pid-$RAMPGATE_SLOT"
+  until there >/dev/null; do sleep 0.02; done
+}
+
 [[ -e spill ]] && export -p >>environ
 [[ -e stubborn ]] && trap '' TERM
 case $RAMPGATE_ACTION in
   status)
     look
+    [[ -e ports ]] && running=$(there)
     [[ -n $running ]] || exit 1
     echo "$running"
     ;;
@@ -46,6 +67,7 @@ case $RAMPGATE_ACTION in
     note begin
     hold_on
     still_mine
+    [[ -e ports ]] && come
     note up
     ;;
   retire)
@@ -53,6 +75,7 @@ case $RAMPGATE_ACTION in
     note leave
     hold_on
     still_mine
+    [[ -e ports ]] && leave
     note down
     ;;
   *) exit 2 ;;

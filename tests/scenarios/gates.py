@@ -81,16 +81,20 @@ class Gates:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for one in self._living.values():
-            if one.born.done() and not one.died.done():
-                with suppress(ProcessLookupError):
-                    one.signal(signal.SIGKILL)
+        self.end()
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(30)
         self._thread.join()
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+    def end(self) -> None:
+        """Kill the gates that live."""
+        for one in self._living.values():
+            if one.born.done() and not one.died.done():
+                with suppress(ProcessLookupError):
+                    one.signal(signal.SIGKILL)
 
     def start(self, job: Job) -> Living:
         living = Living(job)

@@ -119,7 +119,12 @@ def live(job: Job) -> None:
         holder=job.holder,
         replaces=lambda holder: holder in job.replaces,
     )
-    release(gate, config, Release(key=f"run of {config.plan.flag}", version=job.version, by="@ann"), lambda _: None)
+    release(
+        gate,
+        config,
+        Release(key=f"{job.version} of {config.plan.flag}", version=job.version, by="@ann"),
+        lambda _: None,
+    )
 
 
 def born(job: Job) -> int:

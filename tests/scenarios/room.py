@@ -84,8 +84,15 @@ class Room:
         )
 
 
-def check_users(entries: tuple[Entry, ...], room: Room, stale_after: float) -> None:
-    """At every moment of a rollout of v2 in green: nobody was sent to a slot that was down, cut-off clients included.
+def check_users(
+    entries: tuple[Entry, ...],
+    room: Room,
+    stale_after: float,
+    *,
+    stable: tuple[str, str] = ("blue", "v1"),
+    canary: tuple[str, str] = ("green", "v2"),
+) -> None:
+    """At every moment of a rollout: nobody was sent to a slot that was down, cut-off clients included.
 
     A client that lost contact just before the users were taken back is still on the canary for ``stale_after``.
     """
@@ -93,9 +100,9 @@ def check_users(entries: tuple[Entry, ...], room: Room, stale_after: float) -> N
     for entry, following in zip(entries, (*(one.at for one in entries[1:]), now), strict=True):
         if entry.share > 0:
             still = min(now, following + stale_after)
-            assert room.up("green", "v2", entry.at, still), f"green was down at {entry.share}: {entry}"
+            assert room.up(*canary, entry.at, still), f"{canary} was down at {entry.share}: {entry}"
         if entry.share < WHOLE:
-            assert room.up("blue", "v1", entry.at, following), f"blue was down at {entry.share}: {entry}"
+            assert room.up(*stable, entry.at, following), f"{stable} was down at {entry.share}: {entry}"
 
 
 def check_widening(entries: tuple[Entry, ...]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from gate.commands.permissions import Denial
 from gate.github.port import Reaction
 from rampgate.locks import HeldLock
-from rampgate.machine.state import Phase, Reason
+from rampgate.machine.state import Lease, Phase, Reason
 from rampgate.rollout import RefusedVersion, Slot
 from tests.fakes.github import Fault
 
@@ -20,7 +20,7 @@ RUN = "https://github.com/acme/shop/actions/runs/55/attempts/1"
 
 def ended(pull_request: PullRequest, reason: Reason = Reason.GATE_LOST, **facts: object) -> None:
     pull_request.rollouts.add(
-        "r1", phase=Phase.REVERTED, lease=None, reason=reason, by="@eve", **{"run_url": RUN, **facts}
+        "r1", **{"phase": Phase.REVERTED, "run_url": RUN, "lease": None, "reason": reason, "by": "@eve", **facts}
     )
 
 
@@ -161,11 +161,19 @@ def test_a_retry_runs_the_rollouts_own_run_again_once(pull_request: PullRequest)
     assert pull_request.reactions(comment.id) == ["eyes", "rocket"]
 
 
+def test_what_a_lost_gate_left_to_undo_is_retried_at_once(pull_request: PullRequest) -> None:
+    ended(pull_request, phase=Phase.REVERTING)
+    pull_request.github.run(55, "failure")
+    assert pull_request.says("/retry").reaction is Reaction.BEGUN
+    assert pull_request.github.run_again == [(55, "rerun-failed-jobs")]
+
+
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
         ({"phase": Phase.PROMOTED}, "nothing to try again"),
         ({"phase": Phase.PROGRESSING}, "nothing to try again"),
+        ({"phase": Phase.REVERTING, "lease": Lease(holder="gate", fence=1)}, "is being undone"),
         ({"run_url": None}, "no workflow of this repository"),
         ({"run_url": "https://github.com/acme/other/actions/runs/55"}, "no workflow of this repository"),
     ],

@@ -166,6 +166,16 @@ def test_without_a_hold_back_a_much_worse_canary_is_found_and_the_verdict_says_w
     assert words[-1].threshold == pytest.approx(log(1 / 0.049))
 
 
+def test_where_everybody_switches_at_once_it_stays_dark_until_stable_was_seen(ramp_of):
+    ramp = ramp_of()
+    ramp.state = from_json({**to_json(ramp.state), "hold_back": False, "steps": 1})
+    words = [ramp.go_to(0).verdict.word, ramp.add().verdict.word, ramp.add(stable=(10, 0)).verdict.word]
+    assert words == [INCONCLUSIVE, NO_TRAFFIC, INCONCLUSIVE]
+    assert "too little of stable was seen" in verdict(ramp).text
+    assert ramp.add(stable=(1000, 10)).verdict.word is HEALTHY
+    assert ramp.add().verdict.word is HEALTHY
+
+
 def test_without_a_hold_back_a_rise_that_time_may_have_brought_is_left_alone(ramp_of):
     ramp = ramp_of()
     ramp.state = from_json({**to_json(ramp.state), "hold_back": False})

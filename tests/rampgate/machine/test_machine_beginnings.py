@@ -237,10 +237,11 @@ def test_a_first_deploys_question_survives_a_pause_and_a_lost_gate(by_person: bo
     assert (ramp.phase, ramp.share) == (Phase.WAITING, 0)
 
 
-def test_a_lock_keeps_a_first_deploy_dark_until_it_ends():
+@pytest.mark.parametrize("word", [VerdictWord.HEALTHY, VerdictWord.INCONCLUSIVE, VerdictWord.NO_TRAFFIC])
+def test_a_lock_keeps_a_first_deploy_dark_until_it_ends(word: VerdictWord):
     ramp = dark(baseline=False, lock=Lock(reason="freeze", by="@ann", until=START + 60))
     assert (ramp.phase, ramp.share) == (Phase.DARK, 0)
-    ramp.judge_for(75, VerdictWord.HEALTHY)
+    ramp.judge_for(75, word)
     assert (ramp.phase, ramp.share) == (Phase.PROMOTED, 100_000)
 
 

@@ -164,8 +164,11 @@ class AnyRollout(RuleBasedStateMachine):
             assert before.widened_by is WidenedBy.PERSON
             return
         assert not (before.lock is not None and before.lock.holds(self.now)) or isinstance(event, Verified)
-        if isinstance(event, Judged):
-            assert event.look.verdict.word is VerdictWord.HEALTHY
+        if isinstance(event, Judged) and event.look.verdict.word is not VerdictWord.HEALTHY:
+            assert not before.baseline
+            assert before.step == 0
+            assert after.widened_by is WidenedBy.POLICY
+        elif isinstance(event, Judged):
             assert (event.look.step, event.revision, event.attempt) == (before.step, before.revision, before.attempt)
             if before.step > 0:
                 assert isinstance(event.look.reading, Reading)
