@@ -121,7 +121,7 @@ def choose(runner: Runner, inputs: Inputs, event: Event) -> Activity:
     Raises:
         EventError: the event means nothing in this mode, or lacks what it must have.
     """
-    mode = inputs.mode if inputs.mode is not Mode.AUTO else _mode_of(runner.event_name)
+    mode = inputs.mode if inputs.mode is not Mode.AUTO else mode_of(runner.event_name)
     match mode:
         case Mode.RUN:
             return _run(runner, inputs, event)
@@ -140,7 +140,8 @@ def choose(runner: Runner, inputs: Inputs, event: Event) -> Activity:
             assert_never(mode)
 
 
-def _mode_of(event_name: str) -> Mode:
+def mode_of(event_name: str) -> Mode:
+    """What an event asks for where the input `mode` does not say; ``AUTO`` where it asks for nothing."""
     if event_name in _RELEASES:
         return Mode.RUN
     if event_name in _VALIDATED:
