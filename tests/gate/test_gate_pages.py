@@ -6,12 +6,10 @@ from enum import StrEnum
 from pathlib import Path
 
 import pytest
-import yaml
 from pydantic import BaseModel
 
 from gate.activity import NoticeReason
 from gate.commands.permissions import Denial
-from gate.config import load
 from gate.config.models import File, HttpCheckKeys, PolicyKeys, StepKeys, TimeoutKeys
 from gate.config.rules import CommandsKeys
 from gate.errors import ErrorReason, Exit
@@ -46,15 +44,6 @@ def keys(model: type[BaseModel], prefix: str = "") -> list[str]:
 )
 def test_every_key_of_the_configuration_has_a_row_and_no_other_has(heading: str, expected: list[str]) -> None:
     assert sorted(first_cells(CONFIGURATION, heading)) == sorted(expected)
-
-
-def test_every_example_of_the_configuration_is_sound() -> None:
-    short = "flag: shop\nenvironment: production\ndeploy: {none: true}\nmetrics: [{errors: flagserver}]\n"
-    examples = re.findall(r"```yaml\n(.*?)```", CONFIGURATION, re.DOTALL)
-    assert len(examples) >= 4
-    for example in examples:
-        whole = {**yaml.safe_load(short), **yaml.safe_load(example)}
-        load(yaml.safe_dump(whole), where="docs/configuration.md")
 
 
 @pytest.mark.parametrize(
