@@ -30,6 +30,11 @@ RUN tools/bin/python -m pip --python /opt/rampgate/bin/python install -qq --no-d
     # 16 MB for signatures by GitHub Apps and a few push services: the gate has a token, and verifies nothing itself
     && rm -r /opt/rampgate/lib/python3*/site-packages/cryptography \
     && find /opt/rampgate/lib/python3*/site-packages/apprise/i18n \( -name '*.mo' -o -name '*.po' \) ! -path '*/en/*' -delete \
+    # 6 MB to encrypt secrets of Actions, which the gate never writes; PyGithub asks for the names alone
+    && rm -r /opt/rampgate/lib/python3*/site-packages/nacl /opt/rampgate/lib/python3*/site-packages/*cffi* \
+        /opt/rampgate/lib/python3*/site-packages/pycparser \
+    && for name in __init__ encoding public; do \
+        install -D -m 644 /dev/null "$(echo /opt/rampgate/lib/python3*/site-packages)/nacl/$name.py"; done \
     # -I: the workspace and the caller's PYTHONPATH hold foreign code, which must never be imported by the gate
     && sed -i '1s|.*|#!/opt/rampgate/bin/python -I|' /opt/rampgate/bin/rampgate-action /opt/rampgate/bin/rampgate-action-post
 
@@ -59,6 +64,11 @@ CMD ["serve"]
 
 # No USER and no WORKDIR here: GitHub's runner mounts the workspace with its own owner and sets the working folder.
 FROM ${PYTHON_IMAGE} AS gate
+# ssh, for two of the deployers and for hooks; without what serves smart cards and keys of the host itself
+# hadolint ignore=DL3008
+RUN apt-get update -qq \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-client >/dev/null \
+    && rm -rf /usr/lib/openssh /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/lib/dpkg/*-old /var/log/*
 COPY --from=gate-installed /opt/rampgate /opt/rampgate
 # the base has its library as text alone, which each start would compile anew: a second from start to first call
 RUN ["/opt/rampgate/bin/python", "-I", "-c", "import apprise, boto3, gate.app, gate.cli, gate.github.api"]

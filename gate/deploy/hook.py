@@ -71,10 +71,12 @@ def run_hook(
     *,
     seconds: float,
     keep_going: Callable[[], bool],
+    given: bytes | None = None,
 ) -> Ran:
     """Run a shell command, or a program with its arguments, for at most ``seconds``.
 
-    ``values`` reach it by its environment only. Raises what ``keep_going`` or ``say`` raise, after the hook is gone.
+    ``values`` reach it by its environment only. ``given`` is what it reads on its standard input, which ends when it
+    is to end itself; without it there is none. Raises what ``keep_going`` or ``say`` raise, after the hook is gone.
     """
     begun = time.monotonic()
     if not keep_going():
@@ -88,7 +90,7 @@ def run_hook(
         try:
             process = subprocess.Popen(
                 argv,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
                 stdout=out,
                 stderr=err,
                 cwd=workplace.folder,
@@ -98,11 +100,14 @@ def run_hook(
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             return Ran(ending=Ending.NOT_STARTED, seconds=0.0, problem=why)
+        feed = _Feed(process, given or b"")
         try:
-            ending = _watch(process, streams, workplace.every, begun + seconds, keep_going)
+            ending = _watch(process, streams, workplace.every, begun + seconds, keep_going, feed)
         except BaseException:
+            feed.close()
             end(process, min(workplace.grace, HURRIED))
             raise
+        feed.close()
         if ending is not Ending.EXITED:
             end(process, workplace.grace)
         for stream in streams:
@@ -111,15 +116,39 @@ def run_hook(
     return Ran(ending=ending, seconds=took, code=process.returncode, last=streams[0].last, tail=tuple(tail))
 
 
+class _Feed:
+    """A hook's standard input: as fast as it takes it, and never waited for."""
+
+    def __init__(self, process: subprocess.Popen[bytes], given: bytes) -> None:
+        self._pipe, self._left = process.stdin, given
+        if self._pipe is not None:
+            os.set_blocking(self._pipe.fileno(), False)
+
+    def push(self) -> None:
+        if self._pipe is not None and self._left:
+            try:
+                self._left = self._left[os.write(self._pipe.fileno(), self._left) :]
+            except BlockingIOError:
+                pass
+            except OSError:  # it reads no more
+                self._left = b""
+
+    def close(self) -> None:
+        if self._pipe is not None:
+            self._pipe.close()
+
+
 def _watch(
     process: subprocess.Popen[bytes],
     streams: tuple[Stream, ...],
     every: float,
     deadline: float,
     keep_going: Callable[[], bool],
+    feed: "_Feed",
 ) -> Ending:
     ask_at = time.monotonic() + every
     while True:
+        feed.push()
         now = time.monotonic()
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=max(0.0, min(SLICE, ask_at - now, deadline - now)))

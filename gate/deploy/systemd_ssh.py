@@ -3,17 +3,13 @@
 What is done on a host is one script, below; each value reaches it as an argument of its own, quoted, never as code.
 """
 
-import os
 import re
-import shlex
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated
 
+from gate.deploy import ssh
 from gate.deploy.command import ending, values
 from gate.deploy.compose import is_plain
 from gate.deploy.deployer import DeployAction, Deployer, Deployment, Done, Failed, NotUp, Stopped, Work, Workplace
@@ -110,20 +106,20 @@ class SystemdSshDeployer:
             return Failed(text=f"no host is called {cut(harmless(work.target or ''), 80)}")
         until = time.monotonic() + work.seconds
         said: list[Done] = []
-        with ExitStack() as open_files:
-            try:
-                ssh = self._ssh(open_files)
-            except ValueError as error:
-                return Failed(text=str(error))
-            for host in hosts:
-                answer = self._on(host, ssh, work, until, keep_going)
-                if not isinstance(answer, Done):
-                    return answer
-                said.append(answer)
+        options, environ = self._options, self._workplace.environ
+        try:
+            with ssh.program(environ, key=options.key, known_hosts=options.known_hosts) as program:
+                for host in hosts:
+                    answer = self._on(host, program, work, until, keep_going)
+                    if not isinstance(answer, Done):
+                        return answer
+                    said.append(answer)
+        except ssh.KeyMissingError as error:
+            return Failed(text=str(error))
         return Done(text="; ".join(one.text for one in said), version=said[-1].version)
 
     def _on(
-        self, host: str, ssh: tuple[str, ...], work: Work, until: float, keep_going: Callable[[], bool]
+        self, host: str, program: tuple[str, ...], work: Work, until: float, keep_going: Callable[[], bool]
     ) -> Deployment:
         lines: list[str] = []
 
@@ -133,11 +129,12 @@ class SystemdSshDeployer:
                 self._workplace.say(line)
 
         name, _, port = host.partition(":")
-        sudo = ("sudo", "-n") if self._options.sudo else ()
-        script = shlex.join((*sudo, "/bin/sh", "-c", SCRIPT, "rampgate", *self._arguments(work)))
-        argv = (*ssh, *(("-p", port) if port else ()), "--", name, script)
         left = max(0.0, until - time.monotonic())
-        ran = run_hook(argv, values(work), replace(self._workplace, say=say), seconds=left, keep_going=keep_going)
+        script = ("/bin/sh", "-c", SCRIPT, "rampgate", *self._arguments(work))
+        argv = (*program, *(("-p", port) if port else ()), "--", name)
+        argv += (ssh.remote(script, {}, seconds=left, sudo=self._options.sudo),)
+        workplace = replace(self._workplace, say=say)
+        ran = run_hook(argv, values(work), workplace, seconds=left, keep_going=keep_going, given=b"")
         what = f"{work.action} of slot {work.slot} on {_machine(host)}"
         if ran.ending is Ending.STOPPED:
             return Stopped(text=f"{what} was stopped", tail=ran.tail)
@@ -164,26 +161,6 @@ class SystemdSshDeployer:
             options.state,
         )
 
-    def _ssh(self, open_files: ExitStack) -> tuple[str, ...]:
-        """The program and its options; key and known hosts are files only as long as it runs. Raises ``ValueError``."""
-        options = ["BatchMode=yes", "ConnectTimeout=10", "StrictHostKeyChecking=yes", "ServerAliveInterval=15"]
-        files = {}
-        for name in filter(None, (self._options.key, self._options.known_hosts)):
-            value = self._workplace.environ.get(name, "")
-            if not value.strip():
-                raise ValueError(f"the environment variable {name} is not set: the hosts cannot be reached")
-            folder = open_files.enter_context(tempfile.TemporaryDirectory(prefix="rampgate-"))
-            files[name] = Path(folder, "file")
-            with open(os.open(files[name], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(value.strip().replace("\r\n", "\n") + "\n")
-        if self._options.known_hosts is not None:
-            options.append(f"UserKnownHostsFile={files[self._options.known_hosts]}")
-        identity: tuple[str, ...] = ()
-        if self._options.key is not None:
-            options.append("IdentitiesOnly=yes")
-            identity = ("-i", str(files[self._options.key]))
-        return ("ssh", "-T", *(part for one in options for part in ("-o", one)), *identity)
-
 
 def _machine(host: str) -> str:
     return host.rpartition("@")[2].partition(":")[0]
@@ -192,7 +169,7 @@ def _machine(host: str) -> str:
 def _why(ran: Ran, limit: float) -> str:
     if ran.ending is Ending.EXITED and ran.code == _OLDER:
         return "a newer gate has taken over"
-    if ran.ending is Ending.EXITED and ran.code == 255:
+    if ran.ending is Ending.EXITED and ran.code == ssh.LOST:
         return "ssh could not reach it, or lost it"
     return ending(ran, limit)
 

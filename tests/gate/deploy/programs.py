@@ -1,6 +1,8 @@
 """Programs that stand in for others in the deployers' tests: shell scripts on a PATH of their own."""
 
 import os
+import threading
+import time
 from pathlib import Path
 
 from tests.gate.deploy.contract import SECRET, Manner
@@ -53,3 +55,31 @@ class Programs:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+
+
+SSH = """
+for last; do :; done
+printf '%s\\n' "$*" | head -1 >>"$root/asked"
+while [ $# -gt 1 ]; do
+  case $1 in
+    -i) cat "$2" >"$root/key"; stat -c %a "$2" >"$root/mode" ;;
+    --) echo "$2" >>"$root/hosts"; case $2 in *web-9*) exit 255 ;; esac ;;
+  esac
+  shift
+done
+cd "$root"
+exec /bin/sh -c "$last"
+"""
+"""An ssh to hosts that are all this machine; web-9 cannot be reached."""
+
+
+class FarPrograms(Programs):
+    """Programs on a host. They are ended there once the connection is gone, so a little after it."""
+
+    PATIENCE = 30.0
+
+    def quiet(self) -> bool:
+        ends = time.monotonic() + self.PATIENCE
+        while not super().quiet() and time.monotonic() < ends:
+            threading.Event().wait(0.02)
+        return super().quiet()

@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from gate.config import load
-from gate.deploy import ComposeOptions, Deployer, Done, Failed, NotUp, Workplace
+from gate.deploy import ComposeOptions, Deployer, Done, Failed, NotUp, Stopped, Work, Workplace
 from gate.errors import ConfigError
-from tests.gate.deploy.contract import RETIRE, STATUS, WORK, ActingContract, Site, always
-from tests.gate.deploy.programs import Programs
+from tests.gate.deploy.contract import RETIRE, STATUS, WORK, ActingContract, Manner, Site, always
+from tests.gate.deploy.programs import SSH, FarPrograms
 
 DOCKER = """
-cd "$root"; mkdir -p containers volumes
-echo "$*" >>asked; echo "$DOCKER_HOST" >>hosts
+here=$PWD; cd "$root"; mkdir -p containers volumes
+for last; do :; done
+echo "$*" >>docked
 case "$1 $2" in
   "ps -a") name=${4#*project=}.${6#*service=}; [ ! -e "containers/$name" ] || echo "rampgate:$name" ;;
   "inspect --format") echo "rampgate:$(cat "containers/$4")" ;;
@@ -27,12 +28,12 @@ case "$1 $2" in
     while [ $# -gt 0 ]; do
       case $1 in
         -p) project=$2 ;;
-        -f) marks=$2 ;;
+        -f) case $2 in /*) marks=$2 ;; *) marks=$here/$2 ;; esac ;;
         up) version=$(sed 's/.*rampgate.version": "//; s/".*//' "$marks")
             state=$(cat state 2>/dev/null || echo running)
-            echo "$state|$(cat health 2>/dev/null)|$version" >"containers/$project.$3" ;;
+            echo "$state|$(cat health 2>/dev/null)|$version" >"containers/$project.$last" ;;
         down) rm -f "containers/$project".* ;;
-        stop) sed 's/running/exited/' "containers/$project.$2" >new; mv new "containers/$project.$2" ;;
+        stop) sed 's/running/exited/' "containers/$project.$last" >new; mv new "containers/$project.$last" ;;
       esac
       shift
     done ;;
@@ -41,11 +42,11 @@ esac
 """
 
 
-class Machine(Programs):
-    """A machine with a Docker of files."""
+class Machine(FarPrograms):
+    """A machine with a Docker of files, which is its own host too."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, {"docker": DOCKER})
+        super().__init__(folder, {"docker": DOCKER, "ssh": SSH})
 
     def deployer(self, workplace: Workplace, **options: Any) -> Deployer:
         given = {"project": "shop-{{slot}}", "service": "web"} | options
@@ -72,7 +73,7 @@ def at(machine: Machine, **options: Any) -> Deployer:
 
 
 def asked(machine: Machine) -> list[str]:
-    return (machine.root / "asked").read_text().splitlines()
+    return (machine.root / "docked").read_text().splitlines()
 
 
 def test_what_runs_already_is_left_running(machine: Machine) -> None:
@@ -134,10 +135,74 @@ def test_a_service_for_each_slot_is_stopped_alone(machine: Machine) -> None:
     assert isinstance(deployer.run(replace(STATUS, slot="blue"), always), Done)
 
 
-def test_a_host_is_reached_as_docker_reaches_it(machine: Machine) -> None:
-    at(machine, host="ssh://deploy@{{target}}").run(replace(STATUS, target="web-1"), always)
+def by_ssh(machine: Machine, **options: Any) -> Deployer:
+    """With a compose file in the checkout, which is not where the host's programs run."""
+    machine.file("checkout/deploy/compose.yml", "services: {web: {}}\n")
+    machine.file("checkout/green.env", "PASSWORD=hunter2\n")
+    place = Workplace(folder=machine.root / "checkout", environ=machine.environ, every=0.02)
+    return machine.deployer(place, **{"host": "ssh://deploy@{{target}}", "file": "deploy/compose.yml"} | options)
+
+
+FAR = replace(WORK, target="web-1")
+
+
+def test_a_host_runs_its_own_compose_with_the_files_that_were_brought_there(machine: Machine) -> None:
+    deployer = by_ssh(machine, env_file="{{slot}}.env")
+    assert isinstance(deployer.run(FAR, always), Done)
+    up = deployer.run(replace(FAR, action=STATUS.action), always)
+    assert up == Done(text="slot green is up and runs v2, says docker on deploy@web-1", version="v2")
     assert set((machine.root / "hosts").read_text().split()) == {"ssh://deploy@web-1"}
-    assert isinstance(at(machine, host="ssh://deploy@{{target}}").run(STATUS, always), Failed)
+    (line,) = [line for line in asked(machine) if " up " in line]
+    assert line == "compose -f compose.yml -f rampgate.web.json -p shop-green --env-file green.env up -d web"
+    brought = machine.root / "rampgate/shop-green"
+    assert (brought / "compose.yml").read_text() == "services: {web: {}}\n"
+    assert (brought / "green.env").stat().st_mode & 0o777 == 0o600
+    assert "hunter2" not in (machine.root / "asked").read_text()
+    assert isinstance(deployer.run(replace(FAR, action=RETIRE.action), always), Done)
+    assert isinstance(deployer.run(replace(FAR, action=STATUS.action), always), NotUp)
+
+
+def test_a_file_of_the_host_itself_stays_there_and_ours_lies_beside_it(machine: Machine) -> None:
+    deployer = by_ssh(machine, file="/srv/shop/compose.yml", folder=f"{machine.root}/srv")
+    assert isinstance(deployer.run(FAR, always), Done)
+    assert " -f /srv/shop/compose.yml -f rampgate.web.json " in "\n".join(asked(machine))
+    assert [path.name for path in (machine.root / "srv").iterdir()] == ["rampgate.web.json"]
+
+
+@pytest.mark.parametrize(
+    ("options", "work", "words"),
+    [
+        ({"file": "nowhere.yml"}, FAR, "nowhere.yml cannot be read from the checkout"),
+        ({"key": "SSH_KEY"}, FAR, "SSH_KEY is not set"),
+        ({}, replace(FAR, target="web-9"), "ssh could not reach ssh://deploy@web-9"),
+        ({"program": ("docker-compose",)}, FAR, "exit code 127 (no such program there)"),
+        ({}, WORK, "{{target}}"),
+    ],
+)
+def test_what_stands_in_the_way_to_a_host_is_said(
+    machine: Machine, options: dict[str, Any], work: Work, words: str
+) -> None:
+    failed = by_ssh(machine, **options).run(work, always)
+    assert isinstance(failed, Failed)
+    assert words in failed.text
+
+
+def test_what_hangs_on_a_host_is_ended_there_when_the_rollout_moves_on(machine: Machine) -> None:
+    machine.behave(Manner.HANGS)
+    assert isinstance(by_ssh(machine).run(FAR, lambda: not machine.begun()), Stopped)
+    assert machine.begun()
+    assert machine.quiet()
+
+
+@pytest.mark.parametrize("work", [WORK, RETIRE, replace(RETIRE, slot="one")])
+def test_requests_under_way_have_as_long_as_the_plan_says(machine: Machine, work: Work) -> None:
+    service = "web-{{slot}}" if work.slot == "one" else "web"
+    deployer = at(machine, service=service)
+    deployer.run(replace(work, action=WORK.action, drain=29.5), always)
+    deployer.run(replace(work, drain=29.5), always)
+    asked_of = [line for line in asked(machine) if " up " in line or " down" in line or " stop " in line]
+    assert all("--timeout 30" in line for line in asked_of)
+    assert len(asked_of) == (1 if work is WORK else 2)
 
 
 def test_docker_that_is_not_there_is_not_a_slot_that_is_not_up(machine: Machine) -> None:

@@ -11,20 +11,8 @@ from gate.config import load
 from gate.deploy import Deployer, Done, Failed, NotUp, SystemdSshOptions, Workplace
 from gate.errors import ConfigError
 from tests.gate.deploy.contract import RETIRE, STATUS, WORK, ActingContract, Manner, Site, always
-from tests.gate.deploy.programs import Programs
+from tests.gate.deploy.programs import SSH, FarPrograms
 
-SSH = """
-for last; do :; done
-printf '%s\\n' "$*" | head -1 >>"$root/asked"
-while [ $# -gt 1 ]; do
-  case $1 in
-    -i) cat "$2" >"$root/key"; stat -c %a "$2" >"$root/mode" ;;
-    --) [ "$2" != web-9 ] || exit 255 ;;
-  esac
-  shift
-done
-exec /bin/sh -c "$last" </dev/null
-"""
 SYSTEMCTL = """
 cd "$root"; mkdir -p units
 for unit; do :; done
@@ -37,7 +25,7 @@ esac
 """
 
 
-class Hosts(Programs):
+class Hosts(FarPrograms):
     """Hosts that are all this machine, whose systemd is a folder."""
 
     def __init__(self, folder: Path) -> None:
