@@ -3,6 +3,7 @@ carries streams. Everything else goes to Flask in a pool of threads.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -44,7 +45,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _READERS = 4
+_URGENT = 4
 _OF_ROLLOUTS = "/v1/rollouts/"
+_EVENT_OF_ONE = re.compile(r"/v1/rollouts/[^/]+/events")
+_ABORT_FORM = re.compile(r"/ui/rollouts/[^/]+/abort")
 
 
 class FrontDoor:
@@ -53,10 +57,10 @@ class FrontDoor:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._table = Table()
-        self._flask = WSGIMiddleware(
-            create_app(services),  # type: ignore[arg-type]
-            workers=services.settings.threads,
-        )
+        app = create_app(services)
+        self._flask = WSGIMiddleware(app, workers=services.settings.threads)  # type: ignore[arg-type]
+        # While the database hangs everybody's threads wait for it; an abort must not wait for theirs.
+        self._urgent = WSGIMiddleware(app, workers=_URGENT)  # type: ignore[arg-type]
         self.at_once = AtOnce(services, self._table)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="reader")
         self.streams = Streams(services)
@@ -77,7 +81,8 @@ class FrontDoor:
             return
         found = self._table.find(scope["method"], scope["path"])
         if found is None:
-            await self._flask(scope, receive, send)  # type: ignore[arg-type]
+            urgent, receive = await _urgent(scope, receive)
+            await (self._urgent if urgent else self._flask)(scope, receive, send)  # type: ignore[arg-type]
             return
         route, params = found
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -171,6 +176,21 @@ class FrontDoor:
                 self._readers.shutdown(wait=False, cancel_futures=True)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+async def _urgent(scope: Scope, receive: Receive) -> tuple[bool, Receive]:
+    """Whether this may be an abort, and where its body is to be had; the routes know for certain."""
+    if scope["method"] != "POST" or not _EVENT_OF_ONE.fullmatch(scope["path"]):
+        return scope["method"] == "POST" and _ABORT_FORM.fullmatch(scope["path"]) is not None, receive
+    read, size = [await receive()], 0
+    while read[-1].get("more_body", False) and (size := size + len(read[-1].get("body", b""))) <= MOST_BODY:
+        read.append(await receive())
+    body = b"".join(one.get("body", b"") for one in read)
+
+    async def again() -> Message:
+        return read.pop(0) if read else await receive()
+
+    return b'"revert"' in body, again
 
 
 async def _body(receive: Receive, headers: Mapping[str, str]) -> bytes:

@@ -5,12 +5,16 @@ opens nothing.
 """
 
 import secrets
+import threading
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from flagserver.auth.keyring import Keyring
 from flagserver.auth.keys import Caller, Role
-from flagserver.errors import InvalidError, NotAllowedError, UnknownKeyError
+from flagserver.errors import InvalidError, NotAllowedError, StoreGoneError, UnknownKeyError
 from flagserver.store import Store, audit
 from flagserver.store import logins as store_logins
 from flagserver.store.logins import LoginRecord
@@ -19,6 +23,14 @@ LASTS = 12 * 3600.0
 """Seconds from the key to the next time that it is asked for."""
 
 LONGEST_NAME = 80
+
+AT_ONCE = 2.0
+"""Seconds that the database has to tell who aborts, before memory is believed."""
+
+SEEN_FOR = 900.0
+"""Seconds for which a login that the database told of is believed without it: a page that is open asks oftener."""
+
+MOST_SEEN = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +54,9 @@ class Logins:
     def __init__(self, store: Store, keyring: Keyring) -> None:
         self._store = store
         self._keyring = keyring
+        self._asking = ThreadPoolExecutor(2, thread_name_prefix="login")
+        self._lock = threading.Lock()
+        self._seen: OrderedDict[str, tuple[float, LoginRecord]] = OrderedDict()
 
     def begin(self, key: str, name: str) -> Login:
         """Begin a login.
@@ -80,6 +95,7 @@ class Logins:
                 ends_at=ends_at,
             )
             store_logins.insert(tx, record)
+            tx.at_the_end(lambda: self._remember(record.verifier, record))
             audit.record(
                 tx, actor=caller.name, action="login.begun", environment=caller.environment, subject=name or caller.name
             )
@@ -94,15 +110,40 @@ class Logins:
         asked_at = self._keyring.moment()
         with self._store.read() as tx:
             record = store_logins.load(tx, _verifier(secret))
-        if record is None or record.ends_at <= self._store.now():
-            return None
-        caller = self._keyring.holder(record.identity)
-        if caller is None:
+        self._remember(_verifier(secret), record)
+        if record is not None and self._keyring.holder(record.identity) is None:
             self._keyring.refresh(since=asked_at)
-            caller = self._keyring.holder(record.identity)
-        if caller is None or not _may(caller):
+        return self._of(secret, record)
+
+    def find_to_abort(self, secret: str) -> Login | None:
+        """The same, without waiting for the database: where it does not answer, this replica's memory of the last
+        minutes does. The keys that vouch are in memory in any case.
+
+        Raises:
+            StoreGoneError: it does not answer, and this replica has not seen the login lately.
+        """
+        attempt = self._asking.submit(self.find, secret)
+        with suppress(StoreGoneError, TimeoutError):
+            return attempt.result(AT_ONCE)
+        with self._lock:
+            seen_at, record = self._seen.get(_verifier(secret), (float("-inf"), None))
+        if record is None or self._store.now() - seen_at > SEEN_FOR:
+            raise StoreGoneError("The database cannot be used now, and this server has not seen your login lately.")
+        return self._of(secret, record)
+
+    def _of(self, secret: str, record: LoginRecord | None) -> Login | None:
+        caller = None if record is None else self._keyring.holder(record.identity)
+        if record is None or record.ends_at <= self._store.now() or caller is None or not _may(caller):
             return None
         return Login(secret=secret, caller=caller, name=record.name or caller.name, ends_at=record.ends_at)
+
+    def _remember(self, verifier: str, record: LoginRecord | None) -> None:
+        with self._lock:
+            self._seen.pop(verifier, None)
+            if record is not None:
+                self._seen[verifier] = (self._store.now(), record)
+            if len(self._seen) > MOST_SEEN:
+                self._seen.popitem(last=False)
 
     def end(self, login: Login) -> None:
         """End a login, on every replica.
@@ -111,6 +152,7 @@ class Logins:
             StoreGoneError: the database cannot be used.
         """
         with self._store.write() as tx:
+            self._remember(_verifier(login.secret), None)
             if store_logins.delete(tx, _verifier(login.secret)):
                 caller = login.caller
                 audit.record(

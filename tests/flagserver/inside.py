@@ -1,11 +1,13 @@
 """A flag server inside the test: the real app over a real database, with a clock that only the test moves."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
+import pytest
 from flask.testing import FlaskClient
 from pydantic import TypeAdapter
 from werkzeug.test import TestResponse
@@ -13,8 +15,10 @@ from werkzeug.test import TestResponse
 from flagserver import wire
 from flagserver.app import create_app
 from flagserver.auth import Role, Wish
+from flagserver.errors import StoreGoneError
 from flagserver.services import Services, assemble
 from flagserver.settings import Settings
+from flagserver.store import Store
 from rampgate.evidence import Counters, Look, Reading, Verdict, VerdictReason, VerdictWord
 from rampgate.machine.events import Attached, CarriedOut, Deployed, Event, Judged, RetirementBegun, Told, Verified
 from rampgate.machine.state import ActionKind, Order
@@ -180,3 +184,16 @@ class Inside:
 
 def _read(adapter: TypeAdapter[Any], reply: TestResponse) -> Any:
     return adapter.validate_json(reply.data, strict=True)
+
+
+@contextmanager
+def gone(store: Store) -> Iterator[None]:
+    """Within it the database cannot be used."""
+
+    def refuse() -> object:
+        raise StoreGoneError("The database cannot be used now: it is gone.")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "read", refuse)
+        patch.setattr(store, "write", refuse)
+        yield

@@ -1,7 +1,5 @@
 """Aborts while the database is gone: obeyed at once, from memory; kept on disk; recorded first when it is back."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,26 +7,14 @@ import pytest
 
 from flagserver import wire
 from flagserver.auth import Role
-from flagserver.errors import SettingsError, StoreGoneError
+from flagserver.errors import SettingsError
 from flagserver.journal import Journal, Unrecorded
-from flagserver.store import Store
 from rampgate.machine.events import RetirementBegun, Told
 from rampgate.machine.state import Order, Phase, Reason
 from rampgate.rollout import Answer, Posted, Rollout
-from tests.flagserver.inside import PLAN, Inside, new_rollout
+from tests.flagserver.inside import PLAN, Inside, gone, new_rollout
 
 ABORT = Told(order=Order.REVERT, by="ada", text="checkout is down")
-
-
-@contextmanager
-def gone(store: Store) -> Iterator[None]:
-    def refuse() -> object:
-        raise StoreGoneError("The database cannot be used now: it is gone.")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "read", refuse)
-        patch.setattr(store, "write", refuse)
-        yield
 
 
 def abort(inside: Inside, rollout: Rollout, status: int, event_id: str = "abort-1") -> Answer:

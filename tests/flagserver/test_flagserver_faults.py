@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from rampgate.rollout import Posted, Rollout
 from tests.fakes.oidc import FakeIssuer
 from tests.flagserver.callers import Gate, Stream
 from tests.flagserver.conftest import Postgres
+from tests.flagserver.dashboard.visitor import Forms
 from tests.flagserver.inside import PLAN, new_rollout
 from tests.flagserver.line import Line
 from tests.flagserver.process import FlagServer, bearer
@@ -114,6 +116,32 @@ def test_an_abort_while_the_database_hangs_is_obeyed_at_once_and_recorded_first(
     until(lambda: ready(one)["aborts_not_recorded"] == 0)
     assert gate.read(rollout).state.reason is Reason.ABORTED
     assert abort(gate, rollout).status_code == 200
+
+
+def test_aborts_do_not_queue_behind_the_threads_that_wait_for_a_hanging_database(
+    town: tuple[Postgres, FlagServer, FlagServer],
+) -> None:
+    database, one, _ = town
+    gate = Gate(one)
+    by_api, by_button = (gate.to_ten_percent(gate.create(flag)) for flag in ("called", "clicked"))
+    browser = requests.Session()
+    browser.headers["Origin"] = one.url
+    path = f"{one.url}/ui/rollouts/{by_button.id}"
+    key = gate.key["Authorization"].removeprefix("Bearer ")
+    browser.post(f"{one.url}/ui/login", data={"key": key, "name": "ada"}, timeout=30)
+    form = Forms(browser.get(path, timeout=30).text).found[f"/ui/rollouts/{by_button.id}/abort"]
+    until(lambda: ramps(gate, "clicked"))
+    with ThreadPoolExecutor(60) as pool, database.hung():
+        waiting = [pool.submit(_put, gate, f"flag-{number}") for number in range(60)]
+        until(lambda: ready(one)["cut_off"])
+        assert abort(gate, by_api).status_code == 202
+        assert browser.post(f"{path}/abort", data=form, timeout=30).status_code == 202
+        assert not ramps(gate, "called")
+        assert not ramps(gate, "clicked")
+        assert not all(each.done() for each in waiting)
+    until(lambda: ready(one)["aborts_not_recorded"] == 0)
+    for rollout in (by_api, by_button):
+        assert gate.read(rollout).state.reason is Reason.ABORTED
 
 
 def test_a_jobs_session_aborts_while_the_database_hangs(

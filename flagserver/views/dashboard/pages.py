@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from flagserver.auth import Login
 from flagserver.errors import (
+    ConflictError,
     FlagServerError,
     InvalidError,
     NotFoundError,
@@ -30,6 +31,7 @@ from flagserver.views.dashboard.reading import PAGE, RECENT, Reading
 from flagserver.views.dashboard.rendering import assets, render
 from rampgate.machine.events import LONGEST_TEXT, Told
 from rampgate.machine.state import Order, Phase, Refused
+from rampgate.plan import seconds
 from rampgate.rollout import Posted
 
 ORDERS = {
@@ -89,8 +91,12 @@ class Dashboard:
     def _behind_login(self, page: Page) -> Page:
         @wraps(page)
         def view(**params: str) -> AnyResponse:
-            secret = door.secret_of(request)
-            login = self._services.logins.find(secret) if secret else None
+            login, secret = None, door.secret_of(request)
+            logins = self._services.logins
+            if secret and request.method == "POST" and params.get("word") == "abort":
+                login = logins.find_to_abort(secret)
+            elif secret:
+                login = logins.find(secret)
             if login is None and not secret and door.came_from_elsewhere(request):
                 # A second request, from a page of ours, is sent with the cookie.
                 return make_response(render("again.html", target=door.safe_target(request.full_path.rstrip("?"))))
@@ -121,19 +127,30 @@ class Dashboard:
         order = ORDERS.get(word)
         if order is None:
             raise NotFoundError("There is no such order.")
-        self._read.seen(login.caller, rollout_id)
+        aborts = order is Order.REVERT
+        (self._read.seen_to_abort if aborts else self._read.seen)(login.caller, rollout_id)
         text = _reason()
         # Whatever the page showed, whoever aborts is obeyed.
-        revision = None if order is Order.REVERT else _revision()
+        revision = None if aborts else _revision()
         event = Told(order=order, by=login.name, text=text, revision=revision)
         tapped = f"{login.token} {rollout_id} {revision} {word} {text} {int(self._services.store.now() // SAME_TAP)}"
         posted = Posted(id=f"ui-{sha256(tapped.encode()).hexdigest()[:32]}", event=event)
-        answer = self._services.rollouts.apply(rollout_id, posted, f"{login.caller.name} at the dashboard")
+        actor, recorded = f"{login.caller.name} at the dashboard", True
+        if aborts:
+            answer, recorded = self._services.aborts.say(rollout_id, posted, actor, None)
+        else:
+            answer = self._services.rollouts.apply(rollout_id, posted, actor)
         plan = answer.rollout.plan
         self._services.meters.decisions.labels(plan.environment, plan.flag, answer.verb.value).inc()
+        if not recorded:
+            told, lease = answer.because[-1].text, seconds(plan.lease)
+            return self._page(login, "obeyed.html", status=202, rollout=answer.rollout, told=told, lease=lease)
         if answer.refusal is None:
             return redirect(f"/ui/rollouts/{answer.rollout.id}", 303)
-        ramp = self._read.one(login.caller, rollout_id)
+        try:
+            ramp = self._read.one(login.caller, rollout_id)
+        except StoreGoneError:
+            raise ConflictError(answer.refusal.text) from None
         stale = answer.refusal.refused is Refused.STALE
         return self._page(login, "rollout.html", status=409, ramp=ramp, refusal=answer.refusal.text, stale=stale)
 
@@ -244,6 +261,9 @@ class Dashboard:
                 if error.code == 413
                 else NotFoundError("There is no such page.")
             )
+        if isinstance(error, StoreGoneError) and request.method == "POST":
+            log.warning("order_without_database", path=request.path, why=error.message)
+            error = StoreGoneError(f"Nothing was done. {error.message}")
         if not isinstance(error, FlagServerError):
             log.exception("fault", path=request.path, exc_info=error)
             error = FlagServerError("Something went wrong here; the log of the server says what.")

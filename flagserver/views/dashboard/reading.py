@@ -80,6 +80,12 @@ class Reading:
             raise NotFoundError(f"There is no rollout {rollout_id}.", code="rollout_not_found")
         return rollout
 
+    def seen_to_abort(self, caller: Caller, rollout_id: str) -> None:
+        """Raises as ``one`` does, without waiting for the database where the rollout is in memory."""
+        held = self._services.live.held(rollout_id)
+        if held is None or caller.environment not in (None, held.plan.environment):
+            self.seen(caller, rollout_id)
+
     def _ramp(self, rollout: Rollout) -> Ramp:
         with self._services.store.read() as tx:
             entries = rollouts.telling(tx, rollout.id)
