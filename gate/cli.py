@@ -24,6 +24,7 @@ from gate.terminal import flag_server, folder_of, spoken
 from rampgate.machine.events import Told
 from rampgate.machine.state import Order
 from rampgate.plan import RolloutPlan, percent, seconds
+from rampgate.wording import step_name
 
 P = ParamSpec("P")
 
@@ -104,8 +105,13 @@ def retry(rollout_id: str, folder: Path) -> None:
 @click.option("--flag", help="Only this flag.")
 @spoken
 def status(environment: str | None, flag: str | None) -> None:
-    """Say where each active rollout stands, and why it waits."""
-    click.echo(replies.status(flag_server().find(environment=environment, flag=flag, active=True)))
+    """Say where each active rollout stands, and why it waits; of a flag without one, which slot is live."""
+    server = flag_server()
+    found = server.find(environment=environment, flag=flag, active=True)
+    click.echo(replies.status(found))
+    slots = server.slots(environment, flag) if environment and flag and not found else None
+    if flag and slots is not None:
+        click.echo(replies.standing(flag, slots))
 
 
 def _order(name: str, order: Order, text: str) -> None:
@@ -130,11 +136,24 @@ _order("resume", Order.RESUME, "End a pause of ROLLOUT.")
 
 def told(plan: RolloutPlan) -> tuple[str, ...]:
     """A plan in a few lines, with what follows from what was written."""
-    steps = " → ".join(percent(step.share) for step in plan.steps)
+    steps = " → ".join(step_name(plan, number) for number in range(1, plan.last + 1))
+    steps += " targets" if plan.in_place else ""
     held = f", {percent(plan.hold_back)} held back while the last one bakes" if plan.hold_back else ""
     return (
-        f"{plan.strategy} of {plan.flag} in {plan.environment}: dark → {steps}{held}",
+        f"{plan.strategy} of {plan.flag} in {plan.environment}: {step_name(plan, 0)} → {steps}{held}",
         f"looks every {seconds(plan.poll)}; a gate silent for {seconds(plan.lease)} is lost, then: {plan.on_gate_lost}",
+        *_users(plan),
+    )
+
+
+def _users(plan: RolloutPlan) -> tuple[str, ...]:
+    """Who decides what a user meets, and for how long there is a way back."""
+    if plan.in_place:
+        return (
+            "users follow the machines: when the gate is lost, each target keeps what it runs",
+            f"the old version can be put back for {seconds(plan.scale_down_delay)}",
+        )
+    return (
         f"an app without contact for {seconds(plan.stale_after)} serves stable",
         f"the old version stays warm for {seconds(plan.scale_down_delay)}",
         f"users go in the order of the salt {plan.salt}, with every flag that names it"

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 from gate.config import NotifyConfig, Topic
 from gate.foreign import harmless
+from rampgate.figures import left_to_do
 from rampgate.machine.events import Created, Locked, Resumed
-from rampgate.machine.state import Phase, Reason
-from rampgate.plan import percent
+from rampgate.machine.state import ActionKind, Phase, Reason
 from rampgate.rollout import Entry, Rollout
 from rampgate.way_back import told, way_back
-from rampgate.wording import headline_of, one_line, sentences
+from rampgate.wording import headline_of, one_line, reach, sentences
 
 _UNSEEN = "\u200b"
 _LONGEST = 1000
@@ -29,8 +29,8 @@ class Message:
     text: str
 
 
-def topic_of(before: Entry | None, entry: Entry) -> Topic | None:
-    """What this line is news of; ``None`` where nobody needs to hear of it."""
+def topic_of(before: Entry | None, entry: Entry, *, in_place: bool = False) -> Topic | None:
+    """What this line is news of; ``None`` where nobody needs to hear of it. ``in_place``: users follow the machines."""
     if isinstance(entry.event, Created | Resumed):
         return Topic.START
     if isinstance(entry.event, Locked):
@@ -45,6 +45,8 @@ def topic_of(before: Entry | None, entry: Entry) -> Topic | None:
             return None if Reason.PAUSED_BY_PERSON in reasons else Topic.NEEDS_PERSON
         case Phase.REVERTING:
             return Topic.FAILED if reasons & _FAILED else Topic.DECISION
+        case Phase.REVERTED if in_place and before is not None and Reason.NEEDS_HANDS not in reasons:
+            return Topic.DECISION  # Only now are users safe.
         case Phase.REVERTED | Phase.FAILED if before is not None and before.phase is Phase.REVERTING:
             return None  # The way back was the news.
         case Phase.FAILED:
@@ -57,10 +59,11 @@ def topic_of(before: Entry | None, entry: Entry) -> Topic | None:
 
 def message_of(topic: Topic, rollout: Rollout, entry: Entry, history: Sequence[Entry] = ()) -> Message:
     """The news in the comment's words; of a way back also how long it took, by the rollout's ``history``."""
-    said = headline_of(entry.phase, retiring=False, baseline=rollout.state.baseline)
-    words = said.format(
-        version=rollout.version, stable=rollout.stable.version or "the stable version", share=percent(entry.share)
-    )
+    plan, state = rollout.plan, rollout.state
+    unfinished = state.phase.is_final and state.pending(ActionKind.UNDO)
+    said = headline_of(entry.phase, plan, retiring=False, baseline=state.baseline, unfinished=unfinished)
+    stable = rollout.stable.version or "the stable version"
+    words = said.format(version=rollout.version, stable=stable, share=reach(plan, entry.share))
     why = sentences(one.text for one in entry.because)
     ask = _ASKS.get(entry.phase, "") if topic is Topic.NEEDS_PERSON else ""
     way = way_back(rollout, history) if entry.phase in _BACK and entry.attempt == rollout.state.attempt else None
@@ -69,9 +72,8 @@ def message_of(topic: Topic, rollout: Rollout, entry: Entry, history: Sequence[E
 
 
 def hands_message(rollout: Rollout) -> Message:
-    """Users are safe, and the deployment is unfinished."""
-    left = ", ".join(f"{action.kind} {rollout.slot(action.arm).name}" for action in rollout.state.actions)
-    why = f"Left to do: {left}. Users are not affected; `rampgate sweep`, a re-run or the next rollout finishes it."
+    """The deployment is unfinished; users are safe, unless they follow machines that are still to be put back."""
+    why = f"Left to do: {left_to_do(rollout)}; `rampgate sweep`, a re-run or the next rollout finishes it."
     return _message(rollout, f"{rollout.version} needs hands", why)
 
 
@@ -110,7 +112,7 @@ class Messenger:
 
     def __call__(self, rollout: Rollout, before: Entry | None, entry: Entry, history: Sequence[Entry]) -> None:
         """Tell whoever wants to hear of this line."""
-        topic = topic_of(before, entry)
+        topic = topic_of(before, entry, in_place=rollout.plan.in_place)
         if topic is not None:
             self._tell(topic, message_of(topic, rollout, entry, history))
 

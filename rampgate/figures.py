@@ -1,14 +1,15 @@
 """What a rollout's looks and history add up to, as values: the one place where
 the comment, the job's summary and the dashboard count."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from rampgate.evidence import Look, Sample
 from rampgate.machine.events import HookProgressed, Judged
-from rampgate.machine.state import Phase, Reason, Refused, Verb
-from rampgate.plan import WHOLE, percent
-from rampgate.rollout import Entry, Rollout
+from rampgate.machine.state import ActionKind, Phase, Reason, Refused, State, Verb
+from rampgate.plan import WHOLE, RolloutPlan, Strategy, percent
+from rampgate.rollout import Entry, Rollout, Slot
+from rampgate.wording import reach, step_name
 
 NONE = Sample(requests=0, errors=0)
 
@@ -109,11 +110,11 @@ def notable(entries: Sequence[Entry]) -> tuple[Entry, ...]:
 
 
 def people_read(rollout: Rollout, now: float, clock_of_bake: str) -> str:
-    """The canary's share as people read it: ``100 % (5 % held back until 14:20)`` at the last step."""
+    """The canary's share as people read it: ``100 % (5 % held back until 14:20)`` at the last step; or its targets."""
     held = rollout.plan.hold_back
     on_the_last = rollout.state.step == rollout.plan.last and rollout.state.phase in ON_THE_RAMP
     if not (on_the_last and held and rollout.share == WHOLE - held):
-        return percent(rollout.share)
+        return reach(rollout.plan, rollout.share)
     until = f" until {clock_of_bake}" if bake_ends(rollout) > now else ""
     return f"100 % ({percent(held)} held back{until})"
 
@@ -121,3 +122,52 @@ def people_read(rollout: Rollout, now: float, clock_of_bake: str) -> str:
 def bake_ends(rollout: Rollout) -> float:
     """When the step has baked."""
     return rollout.state.entered_at + rollout.plan.step(rollout.state.step).bake
+
+
+def judged_at(plan: RolloutPlan, look: Look) -> str:
+    """Where a look was, as the head of its figures: ``dark``, ``at 10 %``, ``after the switch``."""
+    if look.step == 0:
+        return step_name(plan, 0)
+    return "after the switch" if plan.switches else f"at {reach(plan, look.share)}"
+
+
+def left_to_do(rollout: Rollout, shown: Callable[[str], str] = str) -> str:
+    """What waits for hands, and what that means for users; ``shown`` renders names."""
+    if rollout.plan.in_place and rollout.state.pending(ActionKind.UNDO):
+        return f"put targets back on {shown(rollout.stable.version or 'stable')}. Users of these are on the new version"
+    parts = (f"{action.kind} {shown(rollout.slot(action.arm).name)}" for action in rollout.state.actions)
+    return f"{', '.join(parts)}. Users are not affected"
+
+
+def colours(rollout: Rollout) -> tuple[tuple[Slot, str], ...]:
+    """Both slots of a blue-green rollout, each with what it is now: live, dark, warm; nothing for other strategies."""
+    if rollout.plan.strategy is not Strategy.BLUE_GREEN:
+        return ()
+    canary = replace(rollout.canary, version=rollout.version)
+    return (rollout.stable, _old(rollout.state, rollout.share)), (canary, _new(rollout.state, rollout.share))
+
+
+def _old(state: State, share: int) -> str:
+    if not state.baseline:
+        return "empty"
+    if state.phase is Phase.PROMOTED:
+        return "still to be retired" if state.pending(ActionKind.RETIRE) else "idle"
+    if state.retirement_begun:
+        return "being retired"
+    return "warm" if share == WHOLE else "live"
+
+
+def _new(state: State, share: int) -> str:
+    match state.phase:
+        case Phase.DEPLOYING:
+            return "being deployed"
+        case Phase.VERIFYING:
+            return "being verified, dark"
+        case Phase.REVERTING:
+            return "being undone"
+        case Phase.REVERTED | Phase.FAILED:
+            return "still to be undone" if state.pending(ActionKind.UNDO) else "idle"
+        case Phase.SUPERSEDED:
+            return "the newer rollout's"
+        case _:
+            return "live" if share else "dark"

@@ -154,6 +154,16 @@ class RolloutPlan:
         """The number of the last step; step 0 is the dark one."""
         return len(self.steps)
 
+    @property
+    def in_place(self) -> bool:
+        """Whether targets are replaced where they are, so that users follow the machines."""
+        return self.strategy is Strategy.ROLLING and bool(self.targets)
+
+    @property
+    def switches(self) -> bool:
+        """Whether all users go over at once, and nobody is held back."""
+        return self.strategy is Strategy.BLUE_GREEN and self.hold_back == 0
+
     def step(self, number: int) -> Step:
         """The step of this number, 0 being the dark one."""
         return self.dark if number == 0 else self.steps[number - 1]

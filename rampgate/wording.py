@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from rampgate.machine.state import Phase
-from rampgate.plan import Policy
+from rampgate.plan import Policy, RolloutPlan, percent, targets_of
 
 _THEN: Mapping[Policy, str] = {
     Policy.REVERT: "everybody goes back to stable",
@@ -16,16 +16,35 @@ _THEN: Mapping[Policy, str] = {
 }
 
 
-def follows(policy: Policy, *, baseline: bool) -> str:
+def follows(policy: Policy, plan: RolloutPlan, *, baseline: bool) -> str:
     """What a policy does when a deadline passes, as the second half of a sentence.
 
     Args:
         policy: the deadline's.
+        plan: the rollout's.
         baseline: there is a stable version.
     """
     if policy is Policy.REVERT and not baseline:
         return "it is taken back, with no version before it"
+    if policy is Policy.REVERT and plan.in_place:
+        return "every target is put back"
     return _THEN[policy]
+
+
+def reach(plan: RolloutPlan, share: int) -> str:
+    """A share as the plan's people read it: ``10 %``, or ``1 of 6 targets`` where machines are replaced in turn."""
+    if not plan.in_place:
+        return percent(share)
+    return f"{targets_of(share, len(plan.targets))} of {len(plan.targets)} targets"
+
+
+def step_name(plan: RolloutPlan, number: int) -> str:
+    """What a step is called in a list of them."""
+    if number == 0:
+        return "before" if plan.in_place else "dark"
+    if plan.switches:
+        return "switch"
+    return reach(plan, plan.step(number).share).removesuffix(" targets")
 
 
 _HEADLINES: Mapping[Phase, str] = {
@@ -54,29 +73,49 @@ _IN_PLACE: Mapping[Phase, str] = {
     Phase.DEPLOYING: "{version} is next, and every target runs {stable}",
     Phase.VERIFYING: "{version} is next, and every target runs {stable}",
     Phase.DARK: "{version} is next, and every target runs {stable}",
-    Phase.PROGRESSING: "{version} takes {share} of the targets",
-    Phase.WAITING: "{version} has {share} of the targets, and it waits for a yes",
-    Phase.PAUSED: "{version} has {share} of the targets, paused",
+    Phase.PROGRESSING: "{version} is on {share}",
+    Phase.WAITING: "{version} is on {share}, and it waits for a yes",
+    Phase.PAUSED: "{version} is on {share}, paused",
     Phase.COMPLETING: "every target is on {version}; until it ends, {stable} can be put back",
+    Phase.PROMOTED: "every target is on {version}",
     Phase.REVERTING: "targets are being put back on {stable}",
+    Phase.REVERTED: "every target is back on {stable}",
 }
 """A rolling rollout's: users follow the machines."""
 
+_AT_WORK: Mapping[Phase, str] = {
+    Phase.PROGRESSING: "{version} takes {share}",
+    Phase.REVERTED: "{version} was taken back, and targets still wait to be put back on {stable}",
+}
 
-def headline_of(phase: Phase, *, retiring: bool, baseline: bool, in_place: bool = False) -> str:
+_SWITCHED: Mapping[Phase, str] = {
+    Phase.PROGRESSING: "everybody was switched to {version}, which is judged",
+    Phase.WAITING: "everybody was switched to {version}, and it waits for a yes",
+    Phase.PAUSED: "everybody was switched to {version}, paused",
+    Phase.COMPLETING: "everybody is on {version}, and {stable} stays warm for a switch back",
+}
+"""Where all users go over at once."""
+
+
+def headline_of(phase: Phase, plan: RolloutPlan, *, retiring: bool, baseline: bool, unfinished: bool = False) -> str:
     """Where a rollout stands, in one line, to be filled with ``version``, ``stable`` and ``share``.
 
     Args:
         phase: the rollout's.
+        plan: its plan.
         retiring: the old version may be gone already.
         baseline: there is a stable version.
-        in_place: targets are replaced where they are, and users follow them.
+        unfinished: a batch is being replaced, or what was deployed is not undone yet.
     """
     if not baseline and phase in _BACK:
         return f"{{version}} {_BACK[phase]}, and there is no version before it: nothing serves users"
-    if in_place and baseline and phase in _IN_PLACE:
+    if plan.in_place and unfinished and phase in _AT_WORK:
+        return _AT_WORK[phase]
+    if plan.in_place and baseline and phase in _IN_PLACE:
         return _IN_PLACE[phase]
-    return _RETIRING if retiring else _HEADLINES[phase]
+    if retiring:
+        return _RETIRING
+    return _SWITCHED.get(phase, _HEADLINES[phase]) if plan.switches else _HEADLINES[phase]
 
 
 def one_line(text: str, most: int) -> str:

@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from gate.report.prose import plain
 from rampgate import figures
 from rampgate.machine.state import Phase, Reason, Verb
-from rampgate.plan import percent
+from rampgate.plan import RolloutPlan
 from rampgate.rollout import Entry
-from rampgate.wording import clock, one_line, sentences
+from rampgate.wording import clock, one_line, reach, sentences
 
 
-def history(entries: Sequence[Entry], now: float, room: int) -> str:
+def history(plan: RolloutPlan, entries: Sequence[Entry], now: float, room: int) -> str:
     """The table, in at most about ``room`` characters; nothing where nothing fits."""
     kept = figures.notable(entries)
     taken_back = (entry for entry in kept if entry.phase is Phase.REVERTING and entry.verb is Verb.REVERT)
     reasons = frozenset(one.text for entry in taken_back for one in entry.because)
     rows: list[str] = []
     for number, entry in reversed(tuple(enumerate(kept))):
-        row = _row(entry, kept[number - 1] if number else None, reasons, now)
+        row = _row(plan, entry, kept[number - 1] if number else None, reasons, now)
         if room - len(row) - 1 < 0:
             break
         room -= len(row) + 1
@@ -32,37 +32,38 @@ def history(entries: Sequence[Entry], now: float, room: int) -> str:
     )
 
 
-def _row(entry: Entry, before: Entry | None, reasons: frozenset[str], now: float) -> str:
-    what, why = _what(entry, before), sentences(one.text for one in entry.because) or entry.event.type
+def _row(plan: RolloutPlan, entry: Entry, before: Entry | None, reasons: frozenset[str], now: float) -> str:
+    what, why = _what(plan, entry, before), sentences(one.text for one in entry.because) or entry.event.type
     if entry.refusal is not None:
         what, why = "refused", entry.refusal.text
     elif before is not None and before.phase is Phase.REVERTING and entry.phase.is_final:
         # The reason stands where the users were taken back; here it would only stand again.
-        why = sentences(one.text for one in entry.because if one.text not in reasons) or "The deployment is undone."
+        undone = "Every target is put back." if plan.in_place else "The deployment is undone."
+        why = sentences(one.text for one in entry.because if one.text not in reasons) or undone
     if any(one.reason is Reason.WIDENED_BY_POLICY for one in entry.because):
         what += " **by policy**"
     return f"| {clock(entry.at, now, exact=True)} | {what} | {plain(one_line(entry.actor, 60))} | {plain(why, 240)} |"
 
 
-def _what(entry: Entry, before: Entry | None) -> str:
-    share = percent(entry.share)
+def _what(plan: RolloutPlan, entry: Entry, before: Entry | None) -> str:
+    share, everybody = reach(plan, entry.share), "every target" if plan.in_place else "everybody"
     match entry.phase, entry.verb:
         case Phase.PROGRESSING, Verb.ADVANCE:
-            return f"**goes to {share}**"
+            return "**everybody is switched over**" if plan.switches else f"**goes to {share}**"
         case Phase.PROGRESSING, _:
-            return f"stays at {share}"
+            return "stays switched over" if plan.switches else f"stays at {share}"
         case Phase.WAITING, _:
             return f"waits at {share}"
         case Phase.PAUSED, _:
             return f"paused at {share}"
         case Phase.COMPLETING, _:
             begins = before is None or before.phase is not Phase.COMPLETING
-            return "**goes to everybody**" if begins else "everybody on it"
+            return f"**goes to {everybody}**" if begins else f"{everybody} on it"
         case Phase.PROMOTED, _:
             return "**promoted**"
         case Phase.REVERTING, Verb.REVERT:
-            return "**everybody back**"
+            return "**targets are put back**" if plan.in_place else "**everybody back**"
         case Phase.REVERTING, _:
-            return "undoing"
+            return "putting back" if plan.in_place else "undoing"
         case _:
             return str(entry.phase)

@@ -12,7 +12,7 @@ from rampgate.machine.state import Phase
 from rampgate.plan import percent
 from rampgate.rollout import Entry, Rollout
 from rampgate.way_back import way_back
-from rampgate.wording import moment, one_line, sentences
+from rampgate.wording import moment, one_line, reach, sentences
 
 
 def tick(rollout: Rollout, look: Look | None) -> str:
@@ -98,6 +98,11 @@ def decided(entry: Entry, before: Entry | None, rollout: Rollout) -> str | None:
     if before is not None and before.phase is Phase.REVERTING and entry.phase is not Phase.PROGRESSING:
         return None  # The revert itself was the decision; how it ended adds nothing.
     why = sentences(one.text for one in entry.because)
-    where = f"{percent(entry.share)} of users" if entry.share else "nobody"
+    plan = rollout.plan
+    where = reach(plan, entry.share) + ("" if plan.in_place else " of users")
+    if not entry.share:
+        where = "no target" if plan.in_place else "nobody"
+    if plan.in_place and entry.phase is Phase.REVERTING:
+        where = "targets are being put back that are"
     text = f"{rollout.version} is {entry.phase}, {where} on it. {why}"
     return annotation(level, one_line(text, 1000), title=f"{rollout.plan.environment}: {entry.phase}")

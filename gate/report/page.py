@@ -11,16 +11,16 @@ from gate.judge.replay import further
 from gate.report.chart import chart
 from gate.report.history import history
 from gate.report.prose import bar, code, order, plain
-from gate.report.targets import targets
+from gate.report.targets import colours, targets
 from gate.report.waiting import next_steps, still_to_say, waiting
 from rampgate import figures
 from rampgate.evidence import SAID_BY_HOOKS, Look, Sample
 from rampgate.machine.moves import step_share
-from rampgate.machine.state import Phase
-from rampgate.plan import WHOLE, RolloutPlan, Strategy, percent
+from rampgate.machine.state import ActionKind, Phase
+from rampgate.plan import WHOLE, percent
 from rampgate.rollout import Entry, Rollout
 from rampgate.way_back import told, way_back
-from rampgate.wording import clock, count, headline_of, rate, ratio, sentences
+from rampgate.wording import clock, count, headline_of, rate, ratio, sentences, step_name
 
 COMMENT_LIMIT = 60_000
 """Characters: GitHub takes 65 536, and the marker's writer adds to them."""
@@ -98,7 +98,7 @@ def _page(
 ) -> str:
     head = evidence(rollout, looks, entries, now, links)
     room = most - len(head) - 200
-    return "\n\n".join(part for part in (head, history(entries, now, room)) if part)
+    return "\n\n".join(part for part in (head, history(rollout.plan, entries, now, room)) if part)
 
 
 def headline(rollout: Rollout, now: float) -> str:
@@ -107,8 +107,8 @@ def headline(rollout: Rollout, now: float) -> str:
     version, stable = code(rollout.version, 40), code(rollout.stable.version or "the stable version", 40)
     state = rollout.state
     retiring = state.phase is Phase.COMPLETING and state.retirement_begun
-    in_place = rollout.plan.strategy is Strategy.ROLLING
-    said = headline_of(state.phase, retiring=retiring, baseline=state.baseline, in_place=in_place)
+    unfinished = state.pending(ActionKind.ROLL, ActionKind.UNDO)
+    said = headline_of(state.phase, rollout.plan, retiring=retiring, baseline=state.baseline, unfinished=unfinished)
     words = said.format(version=version, stable=stable, share=share)
     return f"{_SIGNS[state.phase]} {plain(rollout.plan.environment, 60)}: {words}"
 
@@ -125,10 +125,11 @@ def _share_words(rollout: Rollout, now: float) -> str:
 
 
 def _subtitle(rollout: Rollout, links: Links) -> str:
-    arms = (
-        f"{code(rollout.stable.version or '–', 60)} ({plain(rollout.stable.name, 30)}) → "
-        f"{code(rollout.version, 60)} ({plain(rollout.canary.name, 30)})"
+    # Targets are replaced where they are: a slot is no place there.
+    old, new = (
+        ("", "") if rollout.plan.in_place else (f" ({plain(one.name, 30)})" for one in (rollout.stable, rollout.canary))
     )
+    arms = f"{code(rollout.stable.version or '–', 60)}{old} → {code(rollout.version, 60)}{new}"
     parts = [f"flag {code(rollout.plan.flag)}", arms, f"rollout {code(rollout.id)}"]
     if rollout.is_rollback:
         parts.append("**rollback**")
@@ -152,16 +153,14 @@ def _target(url: str) -> str:
 def _ramp(rollout: Rollout, entries: Sequence[Entry], now: float) -> str:
     """The ramp in text: what is behind, where it is, what is ahead."""
     plan, begun, back = rollout.plan, figures.entered(rollout, entries), figures.taken_back(rollout, entries)
+    names = [step_name(plan, number) for number in range(plan.last + 1)]
+    width = max(7, *map(len, names))
     lines = [
-        f"{_step_name(plan, number):>7} {_here(rollout, number)} {_bar(rollout, number, begun)}  "
+        f"{names[number]:>{width}} {_here(rollout, number)} {_bar(rollout, number, begun)}  "
         f"{_when(rollout, number, begun, back, now)}".rstrip()
         for number in range(plan.last + 1)
     ]
     return "\n".join(["```text", *lines, "```"])
-
-
-def _step_name(plan: RolloutPlan, number: int) -> str:
-    return "dark" if number == 0 else percent(plan.step(number).share)
 
 
 def _here(rollout: Rollout, number: int) -> str:
@@ -178,8 +177,7 @@ def _bar(rollout: Rollout, number: int, begun: Mapping[int, float]) -> str:
 def _when(rollout: Rollout, number: int, begun: Mapping[int, float], back: float | None, now: float) -> str:
     phase = rollout.state.phase
     if number not in begun:
-        rolls = rollout.plan.strategy is Strategy.ROLLING
-        held = rollout.plan.hold_back if number == rollout.plan.last and not rolls else 0
+        held = rollout.plan.hold_back if number == rollout.plan.last and not rollout.plan.in_place else 0
         ahead = not phase.is_final and phase is not Phase.REVERTING
         return f"{percent(held)} held back while it bakes" if held and ahead else ""
     later = [at for step, at in begun.items() if step > number]
@@ -197,7 +195,7 @@ def _table(rollout: Rollout, looks: Sequence[Look]) -> str:
     if not last:
         return ""
     found = figures.figures(last)
-    name = "dark" if last[-1].step == 0 else f"at {percent(last[-1].share)}"
+    name = figures.judged_at(rollout.plan, last[-1])
     users = bool(found.stable.active_users and found.canary.active_users)
     rows = [
         f"| {name} | requests | errors | rate |" + (" users with errors |" if users else ""),
@@ -231,6 +229,7 @@ def _facts(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], no
     if (way := way_back(rollout, entries)) is not None:
         yield from (f"**{lead}:** {text}" for lead, text in told(way, now))
     yield from next_steps(rollout)
+    yield from colours(rollout)
     yield from targets(rollout)
     yield from _evidence(rollout, looks)
     for line in waiting(rollout, looks, now):
@@ -277,7 +276,8 @@ def _foot(rollout: Rollout) -> str:
     state = rollout.state
     if state.phase.is_final or state.phase is Phase.REVERTING or state.retirement_begun:
         return ""
-    orders = [f"{order(rollout, 'abort')} sends everybody back"]
+    back = "puts every target back" if rollout.plan.in_place else "sends everybody back"
+    orders = [f"{order(rollout, 'abort')} {back}"]
     if state.phase in figures.ON_THE_RAMP:
         orders.append(f"{order(rollout, 'promote')} goes on")
         orders.append(

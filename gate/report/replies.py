@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from gate.report.page import headline
 from gate.report.prose import code, plain
+from gate.report.targets import colours, targets
 from gate.report.waiting import still_to_say, waiting
 from rampgate.figures import bake_ends, people_read
 from rampgate.machine.state import Verb
-from rampgate.rollout import Answer, Rollout
+from rampgate.rollout import Answer, Rollout, Slots
 from rampgate.wording import clock
 
 
@@ -18,7 +19,7 @@ def obeyed(answer: Answer) -> str:
     if answer.refusal is not None:
         return " ".join([f"{where}: nothing was done.", *_sentence(answer.refusal.text), _now(rollout)])
     why = _sentence(" ".join(one.text for one in answer.because))
-    done = _DONE[answer.verb]
+    done = (_DONE_IN_PLACE if rollout.plan.in_place else _DONE).get(answer.verb, _DONE[answer.verb])
     if answer.verb is Verb.REVERT and not rollout.state.baseline:
         done = "it is taken back; there is no version before it"
     return " ".join([f"{where}: {done}.", *why, _now(rollout)])
@@ -36,6 +37,11 @@ _DONE: Mapping[Verb, str] = {
     Verb.REVERT: "everybody is back on the stable version",
 }
 
+_DONE_IN_PLACE: Mapping[Verb, str] = {
+    Verb.COMPLETE: "it goes to every target",
+    Verb.REVERT: "targets are put back on the stable version, newest first",
+}
+
 
 def _now(rollout: Rollout) -> str:
     return f"It is {rollout.state.phase} at {people_read(rollout, rollout.now, _bake(rollout))}."
@@ -51,10 +57,20 @@ def status(rollouts: Sequence[Rollout]) -> str:
         return "No rollout is active here."
     blocks = []
     for rollout in rollouts:
-        lines = [*waiting(rollout, (), rollout.now), *still_to_say(rollout, rollout.now)]
+        where = [*colours(rollout), *targets(rollout)]
+        lines = [*where, *waiting(rollout, (), rollout.now), *still_to_say(rollout, rollout.now)]
         why = [f"**Last:** {plain(rollout.state.text)}"] if rollout.state.text else []
         blocks.append("\n".join([headline(rollout, rollout.now), "", *(f"- {line}" for line in (*why, *lines))]))
     return "\n\n".join(blocks)
+
+
+def standing(flag: str, slots: Slots) -> str:
+    """What serves where no rollout is active: which slot is live, what each runs."""
+    parts = (
+        f"{plain(slot.name, 30)} {code(slot.version or '')} {word}"
+        for slot, word in ((slots.stable, "live"), (slots.idle, "idle"))
+    )
+    return f"**{plain(flag, 60)}:** {' · '.join(parts)}"
 
 
 def which(order: str, environments: Sequence[str]) -> str:

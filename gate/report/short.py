@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from gate.foreign import cut, harmless
 from rampgate import figures
 from rampgate.evidence import Look
-from rampgate.machine.state import Deadline, Phase, running
+from rampgate.machine.state import ActionKind, Deadline, Phase, running
 from rampgate.rollout import Entry, Rollout
 from rampgate.wording import clock, count, one_line
 
@@ -28,6 +28,8 @@ def short(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now
 def _said(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now: float) -> str:
     state = rollout.state
     match state.phase:
+        case Phase.DEPLOYING | Phase.VERIFYING | Phase.DARK if rollout.plan.in_place:
+            return f"Is next; every target runs the old version{_until(rollout, now)}"
         case Phase.DEPLOYING:
             return "Being deployed; nobody is sent there yet"
         case Phase.VERIFYING:
@@ -41,9 +43,9 @@ def _said(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now
         case Phase.PAUSED:
             return f"Paused{_until(rollout, now)}: {_ramp(rollout, looks, entries, now)}"
         case Phase.COMPLETING:
-            return f"Everybody is on it; the old version {_warm(rollout, now)}"
+            return f"{_everybody(rollout)} is on it; the old version {_warm(rollout, now)}"
         case Phase.PROMOTED:
-            return f"Everybody is on it since {_since(rollout, entries, now)}"
+            return f"{_everybody(rollout)} is on it since {_since(rollout, entries, now)}"
         case Phase.SUPERSEDED:
             return "Made way for a newer rollout"
         case _:
@@ -53,6 +55,7 @@ def _said(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now
 def _ramp(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now: float) -> str:
     last = figures.of_this_step(looks)
     share = figures.people_read(rollout, now, clock(figures.bake_ends(rollout), now))
+    share = "Switched over" if rollout.plan.switches else share
     here = f"{share} since {_since(rollout, entries, now)}"
     if not last or last[-1].step != rollout.state.step:
         return here
@@ -75,14 +78,19 @@ def _warm(rollout: Rollout, now: float) -> str:
     due = rollout.state.deadlines.get(Deadline.RETIRE)
     if rollout.state.retirement_begun or due is None:
         return "is being retired"
-    return f"stays warm until {clock(due.at, now)}"
+    return f"{'can be put back' if rollout.plan.in_place else 'stays warm'} until {clock(due.at, now)}"
 
 
 def _back(rollout: Rollout) -> str:
     why = rollout.state.text or str(rollout.state.reason)
     if not rollout.state.baseline:
         return f"Taken back, and nothing was there before: {why}"
-    stable = rollout.stable.version or "the stable version"
-    return (
-        f"{'Never got to users' if rollout.state.phase is Phase.FAILED else f'Back on {one_line(stable, 20)}'}: {why}"
-    )
+    if rollout.state.phase is Phase.FAILED:
+        return f"Never got to users: {why}"
+    stable = one_line(rollout.stable.version or "the stable version", 20)
+    put_back = rollout.plan.in_place and rollout.state.pending(ActionKind.UNDO)
+    return f"{'Targets go back to' if put_back else 'Back on'} {stable}: {why}"
+
+
+def _everybody(rollout: Rollout) -> str:
+    return "Every target" if rollout.plan.in_place else "Everybody"

@@ -1,14 +1,23 @@
-"""What the targets of a rolling rollout run, in a line: as far as the record tells. Pure."""
+"""What runs where, in a line, as the record tells: a blue-green rollout's colours, a rolling one's targets. Pure."""
 
 from collections.abc import Iterator, Sequence
 
 from gate.report.prose import code, plain
+from rampgate import figures
 from rampgate.machine.moves import step_share
 from rampgate.machine.state import ActionKind, Phase
 from rampgate.plan import Strategy, targets_of
 from rampgate.rollout import Rollout
 
 _SHOWN = 6
+
+
+def colours(rollout: Rollout) -> Iterator[str]:
+    """What each colour of a blue-green rollout runs, and which is live. Nothing for other strategies."""
+    found = figures.colours(rollout)
+    if found:
+        parts = (f"{plain(slot.name, 30)} {code(slot.version or '', 40)} {word}" for slot, word in found)
+        yield f"**Colours:** {' · '.join(parts)}"
 
 
 def targets(rollout: Rollout) -> Iterator[str]:
@@ -25,6 +34,8 @@ def targets(rollout: Rollout) -> Iterator[str]:
             done = targets_of(step_share(plan, state.step - 1), len(names))
         elif state.pending(ActionKind.UNDO):
             done = 0
+    elif undo := next((one for one in state.actions if one.kind is ActionKind.UNDO), None):
+        busy = targets_of(undo.share or 0, len(names))
     if state.phase is Phase.SUPERSEDED:
         yield "**Targets:** the successor puts back those that still run this version"
         return
@@ -32,6 +43,7 @@ def targets(rollout: Rollout) -> Iterator[str]:
     old = rollout.stable.version or "nothing"
     names = tuple(plain(one, 100) for one in names)
     word = "being put back" if state.phase is Phase.REVERTING else "being replaced"
+    word = f"may still run {code(rollout.version, 40)}" if state.phase.is_final else word
     parts = (
         f"{code(rollout.version, 40)} on {_names(names[:done])}" if done else "",
         f"{_names(names[done : done + busy])} {word}" if busy else "",

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 
 from gate.report.prose import code, order, plain
 from rampgate.evidence import Look, VerdictWord
-from rampgate.figures import bake_ends
+from rampgate.figures import bake_ends, left_to_do
 from rampgate.machine.state import (
     BUDGET_OF,
     NOT_RESUMABLE,
     REFUSE_VERSION,
+    ActionKind,
     Deadline,
     Due,
     HeldBy,
@@ -40,7 +41,12 @@ def waiting(rollout: Rollout, looks: Sequence[Look], now: float) -> Iterator[str
             due = state.deadlines.get(Deadline.RETIRE)
             when = f" until {clock(due.at, now)}" if due else ""
             back = order(rollout, "abort")
+            if rollout.plan.in_place:
+                yield f"**Waiting**{when}; until then {back} still puts every target back"
+                return
             yield f"**Waiting**: the old version stays warm{when}; until then {back} still goes back at once"
+        case Phase.REVERTING if rollout.plan.in_place:
+            yield f"**Waiting** for the targets to be put back{_by_other_hands(rollout, now)}"
         case Phase.REVERTING:
             yield f"**Waiting** for the deployment to be undone{_by_other_hands(rollout, now)}"
         case _:
@@ -82,7 +88,7 @@ def _else(rollout: Rollout, due: Due | None, patience: str, now: float) -> str:
     """What follows when patience ends."""
     if due is None:
         return ""
-    return f"; {patience} {clock(due.at, now)}, {follows(due.then, baseline=rollout.state.baseline)}"
+    return f"; {patience} {clock(due.at, now)}, {follows(due.then, rollout.plan, baseline=rollout.state.baseline)}"
 
 
 def _by_other_hands(rollout: Rollout, now: float) -> str:
@@ -96,7 +102,8 @@ def next_steps(rollout: Rollout) -> Iterator[str]:
     if state.phase not in (Phase.REVERTING, Phase.REVERTED, Phase.FAILED):
         return
     if state.reason in REFUSE_VERSION:
-        calm = "nobody has to hurry. A fix" if state.baseline else "a fix"
+        hurry = not state.baseline or (rollout.plan.in_place and state.pending(ActionKind.UNDO))
+        calm = "a fix" if hurry else "nobody has to hurry. A fix"
         again = f"{code(rollout.version, 40)} itself is refused until an {order(rollout, 'override')}"
         yield f"**Next:** {calm} is a new commit, and a new rollout; {again}"
     elif state.reason not in NOT_RESUMABLE and state.phase.is_final:
@@ -118,8 +125,7 @@ def still_to_say(rollout: Rollout, now: float) -> Iterator[str]:
         if action.failed is not None:
             yield f"**Could not {action.kind} {action.arm}:** {plain(action.failed)}"
     if state.needs_hands and state.phase.is_final:
-        left = ", ".join(f"{action.kind} {code(rollout.slot(action.arm).name)}" for action in state.actions)
-        yield f"**Left to do:** {left}. Users are not affected; the next run finishes it first"
+        yield f"**Left to do:** {left_to_do(rollout, code)}; the next run finishes it first"
     elif state.lease is None and not state.phase.is_final:
         then = _else(rollout, state.deadlines.get(Deadline.LEASE), "if none comes by", now)
         yield f"**No gate is driving** it{then}"

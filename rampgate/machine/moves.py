@@ -351,7 +351,9 @@ def end_revert(state: State, now: float) -> Transition:
     phase = state.ends_as or Phase.REVERTED
     state = finished(replace(state, phase=phase, since=now, revision=state.revision + 1))
     if state.needs_hands:
+        rolled = any(action.kind is ActionKind.UNDO and action.share is not None for action in state.actions)
         text = "Users are on stable; the deployment still waits to be undone."
+        text = "Targets still wait to be put back; their users are on the new version." if rolled else text
         return stay(state, Verb.REVERT, Because(reason=Reason.NEEDS_HANDS, text=text))
     return stay(state, Verb.REVERT, Because(reason=state.reason, text=state.text))
 

@@ -1,5 +1,6 @@
 """The command line says what is wrong and ends with the code that the documentation gives."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from click.testing import CliRunner
 from gate.cli import main
 from gate.errors import InputError
 from gate.terminal import flag_server
+from tests.gate.metrics.scripted import Reply, scripted
 
 NOTHING = dict.fromkeys(("RAMPGATE_URL", "RAMPGATE_KEY", "RAMPGATE_PLAIN_HTTP"))
 
@@ -83,3 +85,19 @@ def test_the_one_host_that_may_be_asked_without_tls_is_named(monkeypatch: pytest
     monkeypatch.setenv("RAMPGATE_URL", "http://flagserver:8080@elsewhere")
     with pytest.raises(InputError, match="RAMPGATE_URL: http://elsewhere"):
         flag_server()
+
+
+def test_status_names_the_live_colour_where_nothing_is_active() -> None:
+    slots = {"stable": {"name": "green", "version": "v2"}, "idle": {"name": "blue", "version": None}}
+    with scripted() as server:
+        server.script = lambda asked: Reply(
+            body=json.dumps({"rollouts": []} if "rollouts" in asked.path else {"slots": slots}).encode()
+        )
+        environ = {**NOTHING, "RAMPGATE_URL": server.url, "RAMPGATE_KEY": "rg_operator_x_y"}
+        ran = CliRunner().invoke(main, ["status", "--flag", "shop", "--environment", "production"], env=environ)
+        everything = CliRunner().invoke(main, ["status"], env=environ)
+    assert ran.exit_code == 0, ran.output
+    assert ran.output.splitlines() == [
+        "No rollout is active here.", "**shop:** green `v2` live · blue – idle",
+    ]  # fmt: skip
+    assert everything.output == "No rollout is active here.\n"

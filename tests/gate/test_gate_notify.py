@@ -20,6 +20,7 @@ from rampgate.machine.state import Action, ActionKind, Because, Lock, Order, Pha
 from rampgate.rollout import Entry
 from tests.gate.drive.worlds import Scene
 from tests.gate.metrics.scripted import Reply, ScriptedServer, scripted
+from tests.gate.report.story import STORIES
 
 MINIMUM = {"flag": "shop", "environment": "production", "deploy": {"none": True}, "metrics": [{"errors": "flagserver"}]}
 MASKED = "hunter2"
@@ -92,6 +93,21 @@ def test_a_message_says_what_happened_and_why_and_calls_nobody() -> None:
     assert not any(sign in whole for sign in ("@everyone", "<script", "<!", "!channel", "\x1b"))
     assert "/promote" in message.text
     assert message.text.splitlines()[-1] == "https://ci/1"
+
+
+def test_where_users_follow_the_machines_the_end_of_the_way_back_is_news_too() -> None:
+    story = STORIES["batch-reverted"]()
+    rollout, end, before = story.rollout(), story.entries[-1], story.entries[-2]
+    assert topic_of(before, end) is None
+    assert topic_of(before, end, in_place=True) is Topic.DECISION
+    message = message_of(Topic.DECISION, rollout, end, story.entries)
+    assert message.title == "production: every target is back on v1"
+    assert "Time to safe: 1m1s, from the first bad sample" in message.text
+    begun = message_of(Topic.DECISION, rollout, story.entries[-3], story.entries[:-2])
+    assert begun.title == "production: targets are being put back on v1"
+    left = STORIES["batch-left"]()
+    assert topic_of(left.entries[-2], left.entries[-1], in_place=True) is None
+    assert "Users of these are on the new version" in hands_message(left.rollout()).text
 
 
 def test_what_is_left_to_do_is_named() -> None:

@@ -23,10 +23,10 @@ from rampgate.evidence import ArmName, Counters, Look, Sample
 from rampgate.machine.events import Judged, Told
 from rampgate.machine.moves import step_share
 from rampgate.machine.state import ActionKind, Order, Phase, Reason, Verb
-from rampgate.plan import WHOLE, Strategy, percent
+from rampgate.plan import WHOLE, RolloutPlan, percent
 from rampgate.rollout import Entry, Rollout, Telemetry
 from rampgate.way_back import told, way_back
-from rampgate.wording import clock, count, headline_of, one_line, rate, sentences
+from rampgate.wording import clock, count, headline_of, one_line, rate, reach, sentences, step_name
 
 GRAIN = 15.0
 """Seconds to which a live picture's right end is rounded, so that a page that nothing happened on stays the same."""
@@ -127,6 +127,7 @@ class Ramp:
     facts: tuple[tuple[str, str, str | None], ...]
     created_at: float
     needs_hands: bool
+    in_place: bool
 
 
 def ramp(rollout: Rollout, entries: Sequence[Entry], telemetry: Telemetry | None, now: float) -> Ramp:
@@ -148,20 +149,22 @@ def ramp(rollout: Rollout, entries: Sequence[Entry], telemetry: Telemetry | None
         phase=state.phase, tone=TONES[state.phase],
         share=figures.people_read(rollout, now, clock(figures.bake_ends(rollout), now)),
         headline=headline_of(
-            state.phase, retiring=retiring, baseline=state.baseline, in_place=rollout.plan.strategy is Strategy.ROLLING
+            state.phase, plan, retiring=retiring, baseline=state.baseline,
+            unfinished=state.pending(ActionKind.ROLL, ActionKind.UNDO),
         ),
         slots=(rollout.stable.name, rollout.canary.name), revision=state.revision, attempt=state.attempt,
         is_over=state.phase.is_final, safety=safety(rollout, looks),
         coming=tuple(coming(rollout, looks, now)),
         notices=(*notices(rollout, now), *_way_back(rollout, entries, now)),
         deadlines=tuple(deadlines(rollout)), rungs=tuple(_rungs(rollout, entries, now)),
-        judged_at=("dark" if last[-1].step == 0 else f"at {percent(last[-1].share)}") if last else "",
+        judged_at=figures.judged_at(plan, last[-1]) if last else "",
         arms=tuple(_arms(rollout, last, telemetry)), dropped=figures.figures(last).dropped,
         choices=tuple(choices(rollout, now)), curve=curve(rollout, entries, looks, now),
         reverts_at=exp(looks[-1].verdict.threshold) if looks and looks[-1].verdict.threshold > 0 else None,
-        told=tuple(_told(entry) for entry in reversed(figures.notable(entries))),
-        looks=tuple(_glance(look) for look in reversed(looks[-LOOKS_SHOWN:])),
+        told=tuple(_told(plan, entry) for entry in reversed(figures.notable(entries))),
+        looks=tuple(_glance(plan, look) for look in reversed(looks[-LOOKS_SHOWN:])),
         facts=tuple(_facts(rollout)), created_at=rollout.created_at, needs_hands=state.needs_hands,
+        in_place=plan.in_place,
     )  # fmt: skip
 
 
@@ -202,7 +205,7 @@ def _rungs(rollout: Rollout, entries: Sequence[Entry], now: float) -> Iterator[R
     """The steps with when they began."""
     state, plan, begun = rollout.state, rollout.plan, figures.entered(rollout, entries)
     for number in range(plan.last + 1):
-        name = "dark" if number == 0 else percent(plan.step(number).share)
+        name = step_name(plan, number)
         if number not in begun:
             back = state.phase.is_final or state.phase is Phase.REVERTING
             held = f"{percent(plan.hold_back)} held back" if number == plan.last and plan.hold_back else "ahead"
@@ -218,7 +221,8 @@ def choices(rollout: Rollout, now: float) -> Iterator[Choice]:
     if state.phase.is_final or state.retirement_begun or state.phase is Phase.REVERTING:
         return
     stable = short(rollout.stable.version or "stable")
-    explained = f"Everybody goes back to {stable}, at once." if state.baseline else "There is no version to go back to."
+    back = "Every target is put back on" if rollout.plan.in_place else "Everybody goes back, at once, to"
+    explained = f"{back} {stable}." if state.baseline else "There is no version to go back to."
     yield Choice(order=Order.REVERT, word="abort", name="Abort", explained=explained)
     if not state.phase.is_judged:
         return
@@ -230,11 +234,17 @@ def choices(rollout: Rollout, now: float) -> Iterator[Choice]:
     refused = _kept_from_widening(rollout, now)
     goes_to = following(rollout)
     last = state.step >= rollout.plan.last
-    explained = "Nobody is held back any more." if last else f"{goes_to} of users get it now, without the proof."
+    explained = "Nobody is held back any more." if last else f"{_whom(rollout, goes_to)} get it now, without the proof."
     yield Choice(
         order=Order.ADVANCE, word="promote", name="Promote" if last else f"Promote to {goes_to}", explained=explained,
         refused=refused, full=not last,
     )  # fmt: skip
+
+
+def _whom(rollout: Rollout, goes_to: str) -> str:
+    if rollout.plan.switches:
+        return "All users"
+    return goes_to if rollout.plan.in_place else f"{goes_to} of users"
 
 
 def _kept_from_widening(rollout: Rollout, now: float) -> str:
@@ -293,8 +303,8 @@ def _seen(look: Look) -> Seen:
 _TOLD_TONES = {Verb.ADVANCE: Tone.MOVING, Verb.COMPLETE: Tone.GOOD, Verb.REVERT: Tone.BAD, Verb.PAUSE: Tone.ASKING}
 
 
-def _told(entry: Entry) -> Happening:
-    what = f"{entry.verb} · {entry.phase}" + (f" {percent(entry.share)}" if entry.share else "")
+def _told(plan: RolloutPlan, entry: Entry) -> Happening:
+    what = f"{entry.verb} · {entry.phase}" + (f" {reach(plan, entry.share)}" if entry.share else "")
     why, tone = (
         sentences(one.text for one in entry.because) or entry.event.type,
         _TOLD_TONES.get(entry.verb, Tone.QUIET),
@@ -307,13 +317,13 @@ def _told(entry: Entry) -> Happening:
     return Happening(at=entry.at, what=what, tone=tone, who=one_line(who, 80), why=one_line(why, 400))
 
 
-def _glance(look: Look) -> Glance:
+def _glance(plan: RolloutPlan, look: Look) -> Glance:
     def arm(sample: Sample | None) -> str:
         return "none" if sample is None else f"{count(sample.errors)} of {count(sample.requests)}"
 
     harm = figures.harm(look)
     return Glance(
-        at=look.at, share="dark" if look.step == 0 else percent(look.share), stable=arm(look.stable),
+        at=look.at, share=step_name(plan, 0) if look.step == 0 else reach(plan, look.share), stable=arm(look.stable),
         canary=arm(look.canary), harm="–" if harm is None else f"{100 * min(harm, 1.0):.0f} %",
         word=look.verdict.word.value.replace("_", " "), text=look.verdict.text,
     )  # fmt: skip
@@ -335,6 +345,8 @@ def _facts(rollout: Rollout) -> Iterator[tuple[str, str, str | None]]:
     yield "asked for by", rollout.by, None
     yield "driven by", state.lease.holder if state.lease else "nobody", None
     yield "strategy", plan.strategy.value, None
+    for slot, word in figures.colours(rollout):
+        yield slot.name, f"{short(slot.version)}, {word}" if slot.version else word, None
     if state.attempt > 1:
         yield "attempt", str(state.attempt), None
     if rollout.superseded_by:

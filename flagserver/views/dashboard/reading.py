@@ -27,7 +27,9 @@ PAGE = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """A flag and who gets what of it. ``shares`` has each variant's part of all users, where it follows from a ramp."""
+    """A flag and who gets what of it. ``shares`` has each variant's part of all users, where it follows from a ramp;
+    ``live`` is its stable slot, where it has slots.
+    """
 
     environment: str
     key: str
@@ -39,6 +41,7 @@ class Served:
     has_rules: bool
     rollout: str | None
     document: dict[str, Any]
+    live: str | None = None
 
 
 class Reading:
@@ -182,4 +185,5 @@ def _served(environment: str, shown: Any, ramping: dict[str, tuple[RolloutRecord
         environment=environment, key=key, kind=shown["kind"], state=document.get("state", ""), variants=variants,
         default=default, shares=shares, has_rules=bool(document.get("targeting")) and not shares,
         rollout=shown["rollout"], document=document,
+        live=None if slots is None else slots["stable"]["name"],
     )  # fmt: skip

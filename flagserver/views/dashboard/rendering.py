@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from flagserver.views.dashboard.drawing import Curve, evidence_picture, rates_picture, share_picture
 from flagserver.views.dashboard.said import short
+from rampgate import figures
 from rampgate.plan import percent
 from rampgate.wording import clock, count, one_line
 
@@ -63,7 +64,7 @@ def _environment() -> Environment:
     )  # fmt: skip
     made.globals |= {
         "asset": asset_url, "headline": _headline, "share_picture": _shares, "evidence_picture": _evidence,
-        "rates_picture": _rates, "shown": _shown,
+        "rates_picture": _rates, "shown": _shown, "left_to_do": figures.left_to_do,
     }  # fmt: skip
     made.filters |= {
         "clock": clock, "exact": _exact, "iso": _iso, "percent": percent, "count": count, "one_line": one_line,

@@ -9,10 +9,9 @@ from enum import StrEnum
 
 from rampgate import figures
 from rampgate.evidence import Look, VerdictReason, VerdictWord
-from rampgate.machine.state import BUDGET_OF, Deadline, HeldBy, Phase, WidenedBy, running
-from rampgate.plan import percent
+from rampgate.machine.state import BUDGET_OF, ActionKind, Deadline, HeldBy, Phase, WidenedBy, running
 from rampgate.rollout import Rollout
-from rampgate.wording import follows, one_line, ratio
+from rampgate.wording import follows, one_line, ratio, reach
 
 
 class Tone(StrEnum):
@@ -80,6 +79,9 @@ def safety(rollout: Rollout, looks: Sequence[Look]) -> Safety:
         return Safety(tone=TONES[state.phase], text=state.text or state.reason.value)
     if (state.phase.is_final or state.phase is Phase.REVERTING) and not state.baseline:
         return Safety(tone=Tone.BAD, text="Nothing serves users", detail=state.text)
+    if rollout.plan.in_place and state.pending(ActionKind.UNDO):
+        text = f"Not yet: targets are still to be put back on {stable}"
+        return Safety(tone=Tone.BAD, text=text, detail=state.text)
     if state.phase.is_final or state.phase is Phase.REVERTING:
         return Safety(tone=Tone.GOOD, text=f"Users are safe on {stable}", detail=state.text)
     if rollout.share == 0:
@@ -128,7 +130,11 @@ def coming(rollout: Rollout, looks: Sequence[Look], now: float) -> Iterator[Line
         case Phase.COMPLETING:
             due = state.deadlines.get(Deadline.RETIRE)
             text = "until then, abort still goes back at once"
-            yield Line(lead="The old version stays warm", text=text, until=due.at if due else None)
+            lead = "The old version can be put back" if rollout.plan.in_place else "The old version stays warm"
+            text = "by an abort, until then" if rollout.plan.in_place else text
+            yield Line(lead=lead, text=text, until=due.at if due else None)
+        case Phase.REVERTING if rollout.plan.in_place:
+            yield _until(rollout, Deadline.RETIRE, "Targets are being put back", left=True)
         case Phase.REVERTING:
             yield _until(rollout, Deadline.RETIRE, "The deployment is being undone", left=True)
         case _:
@@ -169,14 +175,16 @@ def _until(
     due = running(rollout.state).get(name)
     if due is None:
         return Line(lead=lead, text=text)
-    then = "it is left to the next run" if left else follows(due.then, baseline=rollout.state.baseline)
+    then = "it is left to the next run" if left else follows(due.then, rollout.plan, baseline=rollout.state.baseline)
     return Line(lead=lead, text=text, until=due.at, then=then, unless=unless)
 
 
 def following(rollout: Rollout) -> str:
     """The share that comes next, as people read it."""
     plan, step = rollout.plan, rollout.state.step
-    return percent(plan.step(step + 1).share) if step < plan.last else "everybody, for good"
+    if step >= plan.last:
+        return "every target, for good" if plan.in_place else "everybody, for good"
+    return "the switch" if plan.switches else reach(plan, plan.step(step + 1).share)
 
 
 def notices(rollout: Rollout, now: float) -> Iterator[Line]:
@@ -194,11 +202,10 @@ def notices(rollout: Rollout, now: float) -> Iterator[Line]:
         if action.failed is not None:
             yield Line(lead=f"Could not {action.kind} {action.arm}", text=action.failed)
     if state.needs_hands and state.phase.is_final:
-        left = ", ".join(f"{action.kind} {rollout.slot(action.arm).name}" for action in state.actions)
-        yield Line(lead="Left to do", text=f"{left}. Users are not affected; the next run finishes it first")
+        yield Line(lead="Left to do", text=f"{figures.left_to_do(rollout)}; the next run finishes it first")
     elif state.lease is None and not state.phase.is_final:
         due = state.deadlines.get(Deadline.LEASE)
-        then = follows(due.then, baseline=state.baseline) if due else ""
+        then = follows(due.then, rollout.plan, baseline=state.baseline) if due else ""
         yield Line(lead="No gate is driving it", until=due.at if due else None, then=then)
 
 
@@ -221,4 +228,5 @@ def deadlines(rollout: Rollout) -> Iterator[Line]:
     """Every silence that has an end, the nearest first, and what then happens; a clock that a lock stops is no such."""
     for name, due in sorted(running(rollout.state).items(), key=lambda item: item[1].at):
         if name is not Deadline.LOCK:
-            yield Line(lead=_NAMES[name], until=due.at, then=follows(due.then, baseline=rollout.state.baseline))
+            then = follows(due.then, rollout.plan, baseline=rollout.state.baseline)
+            yield Line(lead=_NAMES[name], until=due.at, then=then)

@@ -39,6 +39,50 @@ def test_it_says_whether_users_are_safe(name: str, tone: Tone, text: str) -> Non
     assert (found.tone, found.text) == (tone, text)
 
 
+def test_where_users_follow_the_machines_they_are_not_called_safe_before_all_are_put_back() -> None:
+    def said(name: str) -> tuple[Tone, str]:
+        found = shown(STORIES[name]()).safety
+        return found.tone, found.text
+
+    assert (
+        said("batch-reverting") == said("batch-left") == (Tone.BAD, "Not yet: targets are still to be put back on v1")
+    )
+    assert said("batch-reverted") == (Tone.GOOD, "Users are safe on v1")
+    left = shown(STORIES["batch-left"]())
+    assert [one.text for one in left.notices if one.lead == "Left to do"] == [
+        "put targets back on v1. Users of these are on the new version; the next run finishes it first"
+    ]
+
+
+def test_each_strategy_has_its_own_words() -> None:
+    batch, switch = shown(STORIES["batch"]()), shown(STORIES["switch-dark"]())
+    assert batch.share == "3 of 10 targets"
+    assert [one.name for one in batch.rungs] == ["before", "3 of 10", "10 of 10"]
+    assert [one.name for one in batch.choices] == ["Abort", "Pause", "Promote to 10 of 10 targets"]
+    assert batch.choices[0].explained == "Every target is put back on v1."
+    assert [one.name for one in switch.rungs] == ["dark", "switch"]
+    assert switch.choices[-1].explained == "All users get it now, without the proof."
+    assert switch.coming[0].lead == "To the switch"
+
+
+def test_the_way_back_is_told_with_its_moments() -> None:
+    found = {one.lead: one.text for one in shown(STORIES["reverted"]()).notices}
+    assert found["Time to safe"].startswith(
+        "45s, from the first bad sample (12:01:00) to stable for everybody (12:01:45)"
+    )
+    assert found["Restored"] == "stable was seen up at 12:01:46, the new version was undone at 12:02:45"
+
+
+def test_the_colours_of_a_blue_green_rollout_are_among_its_facts() -> None:
+    def colours(name: str) -> dict[str, str]:
+        return {key: text for key, text, _ in shown(STORIES[name]()).facts if key in ("blue", "green")}
+
+    assert colours("switch-dark") == {"blue": "v1, live", "green": "v2, dark"}
+    assert colours("switched") == {"blue": "v1, warm", "green": "v2, live"}
+    assert colours("switched-back") == {"blue": "v1, live", "green": "v2, idle"}
+    assert colours("ramping") == {}
+
+
 def test_growing_evidence_and_silence_are_not_called_safe() -> None:
     harm = shown(ramping().look(COLLECTING, log_e=2.1)).safety
     assert (harm.tone, harm.text, round(harm.harm or 0, 2)) == (Tone.BAD, "Harm is building", 0.7)
@@ -130,7 +174,7 @@ def test_every_story_has_a_page_and_every_silence_in_it_an_end(name: str) -> Non
     found = shown(story)
     assert found.told
     assert found.is_over or found.deadlines
-    assert re.fullmatch(r".*\d+ % .*|(e|{version}|n).*", found.headline.format(version="n", stable="n", share="1 % "))
+    assert re.fullmatch(r".*\d+ % .*|(e|t|{version}|n).*", found.headline.format(version="n", stable="n", share="1 % "))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from rampgate.machine.events import (
     Verified,
 )
 from rampgate.machine.state import Order, State, Transition
-from rampgate.plan import Confirm, RolloutPlan, Step
+from rampgate.plan import Confirm, RolloutPlan, Step, Strategy, UsersFollow
 from rampgate.rollout import Entry, Rollout, Slot
 
 NOON = 1_795_348_800.0  # 2026-11-22 12:00:00 UTC
@@ -27,6 +27,18 @@ PLAN = RolloutPlan(
     steps=(Step(share=10_000), Step(share=50_000), Step(share=100_000)),
 )
 CONFIRMED = replace(PLAN, steps=(Step(share=10_000, confirm=Confirm()), *PLAN.steps[1:]))
+
+SWITCHED = replace(
+    PLAN, strategy=Strategy.BLUE_GREEN, steps=(Step(share=100_000),), hold_back=0, dark=Step(share=0, bake=60.0)
+)
+ROLLING = replace(
+    PLAN,
+    strategy=Strategy.ROLLING,
+    users_follow=UsersFollow.DEPLOYMENT,
+    targets=tuple(f"web-{number}" for number in range(1, 11)),
+    steps=(Step(share=30_000), Step(share=100_000)),
+    hold_back=0,
+)
 
 HEALTHY = (VerdictWord.HEALTHY, VerdictReason.NOT_WORSE, "3 % of requests fail on both arms.")
 COLLECTING = (VerdictWord.INCONCLUSIVE, VerdictReason.COLLECTING, "Not enough data yet: ×3 is not excluded.")
@@ -187,6 +199,16 @@ def _last_step() -> Story:
     return Story().up().bake().bake().bake().look(HEALTHY, stable=(50, 1), canary=(950, 28), excluded=1.3)
 
 
+def _switched() -> Story:
+    return Story(SWITCHED).up().bake().look(HEALTHY, stable=(0, 0), canary=(1000, 29)).look(COLLECTING, stable=(0, 0))
+
+
+def rolled() -> Story:
+    """A batch of three of ten targets is through."""
+    story = Story(ROLLING).up().bake().later(30)
+    return story.tell(CarriedOut(fence=story.fence, action=story.state.actions[0].number)).look(COLLECTING)
+
+
 STORIES = {
     "deploying": lambda: Story().tell(Attached(holder="run-1")).later(12),
     "ramping": ramping,
@@ -201,5 +223,14 @@ STORIES = {
     "reverted": lambda: ramping().look(REGRESSED, canary=(100, 57), log_e=4.1).hands(),
     "aborted": lambda: ramping().said(Order.REVERT, "checkout is down").hands(),
     "gate-lost": lambda: ramping().later(46).tell(None).later(2000).tell(None),
+    "switch-dark": lambda: Story(SWITCHED).up().look(HEALTHY, canary=(0, 0)),
+    "switched": _switched,
+    "switched-back": lambda: _switched().look(REGRESSED, stable=(0, 0), canary=(1000, 300), log_e=4.1).hands(),
+    "batch": rolled,
+    "batch-reverting": lambda: rolled().look(REGRESSED, canary=(100, 57), log_e=4.1).later(3),
+    "batch-reverted": lambda: rolled().look(REGRESSED, canary=(100, 57), log_e=4.1).hands(),
+    "batch-left": lambda: (
+        rolled().look(REGRESSED, canary=(100, 57), log_e=4.1).later(46).tell(None).later(1000).tell(None)
+    ),
     "first-deploy": lambda: Story(baseline=False).up(),
 }
