@@ -32,6 +32,7 @@ _TOGETHER = (
     frozenset({"strategy", "targets", "batches", "maxUnavailable", "usersFollow", "timeouts", "policies"}),
     frozenset({"strategy", "targets", "verify"}),
     frozenset({"metrics", "limits"}),
+    frozenset({"strategy", "metrics"}),
     frozenset({"verify", "timeouts"}),
     frozenset({"hooks", "timeouts"}),
 )

@@ -32,7 +32,7 @@ from gate.config.values import (
 )
 from gate.config.words import duration, share
 from gate.judge import limits
-from gate.metrics import Options
+from gate.metrics import FlagServerOptions, Options
 from rampgate.criteria import JudgeSettings, Limit, MetricKind
 from rampgate.evidence import VerdictWord
 from rampgate.plan import WHOLE, Budget, Confirm, RolloutPlan, Step, Strategy, percent, problems, reaches, seconds
@@ -141,6 +141,10 @@ def _limit(keys: LimitKeys, kind: MetricKind) -> Limit:
     )
 
 
+_BY_MACHINE = (
+    "a source whose figures name the machine's version or slot, such as prometheus: the SDKs count by the flag's "
+    "answer, and in a rolling rollout users meet what their machine runs"
+)
 _MOST = {MetricKind.ERRORS: "a percentage such as 2%", MetricKind.LATENCY: "a duration such as 500ms, for p99"}
 
 
@@ -270,7 +274,7 @@ def misfits(file: File, plan: RolloutPlan) -> Iterator[Problem]:
         steps = ", ".join(percent(step.share) for step in plan.steps)
         yield Problem("steps", steps, "one step, 100: blue-green moves everybody at once; canary moves by steps")
     name, deployer = deployer_of(file.deploy)
-    yield from deployer.problems(f"deploy.{name}", slots=plan.strategy is not Strategy.ROLLING)
+    yield from deployer.problems(f"deploy.{name}", targets=plan.targets if plan.strategy is Strategy.ROLLING else None)
     if _at_once(plan.steps, plan.hold_back) and not reaches(plan.dark.bake, 3 * plan.poll):
         allowed = f"at least 3 × poll ({seconds(3 * plan.poll)}): the new version is compared with stable's time before"
         yield Problem("dark.bake", seconds(plan.dark.bake), allowed)
@@ -282,6 +286,12 @@ def misfits(file: File, plan: RolloutPlan) -> Iterator[Problem]:
         yield Problem(f"metrics[{index}].errors", "errors again", allowed)
     for (index, _), options in zip(mains, metrics_of(file), strict=False):
         yield from options.problems(f"metrics[{index}]")
+    if plan.strategy is Strategy.ROLLING:
+        asked = [(f"metrics[{index}]", options_of(keys)) for index, keys in mains]
+        asked += [(one.path, one.options) for one in further.metrics]
+        yield from (
+            Problem(path, "flagserver", _BY_MACHINE) for path, one in asked if isinstance(one, FlagServerOptions)
+        )
     kinds = {one.name: one.kind for one in further.settings}
     for index, keys in enumerate(file.limits):
         kind = MetricKind.ERRORS if keys.metric == "errors" else kinds.get(keys.metric)

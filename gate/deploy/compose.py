@@ -310,7 +310,7 @@ class ComposeOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "program", tuple(self.program))
 
-    def problems(self, path: str, *, slots: bool) -> Iterator[Problem]:
+    def problems(self, path: str, *, targets: Sequence[str] | None) -> Iterator[Problem]:
         for name, text, known in (
             ("project", self.project, "slot"),
             ("service", self.service, "slot"),
@@ -319,12 +319,18 @@ class ComposeOptions:
         ):
             if strange := unknown(text, (known,)):
                 yield Problem(f"{path}.{name}", "{{" + strange[0] + "}}", "the placeholder {{" + known + "}}")
+        slots = targets is None
         if slots is not ("{{" in self.project + self.service):
             parted = "{{slot}} in it, or in `service`: else both slots are the same containers"
             allowed = parted if slots else "no {{slot}} in it or in `service`: a target is replaced in its place"
             yield Problem(f"{path}.project", repr(cut(self.project, 60)), allowed)
         if self.host is not None and not _HOST.fullmatch(self.host):
             yield Problem(f"{path}.host", repr(cut(self.host, 60)), "an address such as ssh://deploy@shop.example.com")
+        apart = "target" in unknown(self.host or "", ())
+        if (slots and apart) or (len(targets or ()) > 1 and not apart):
+            in_place = "an address with {{target}}: else all targets are the same containers"
+            allowed = "one host for both slots; targets are for strategy: rolling" if slots else in_place
+            yield Problem(f"{path}.host", repr(cut(self.host or "nothing", 60)), allowed)
         for name, given in (("key", self.key), ("knownHosts", self.known_hosts), ("folder", self.folder)):
             if self.host is None and given is not None:
                 yield Problem(f"{path}.{name}", "what is said of a host", "`host` beside it, or no such key")

@@ -4,7 +4,7 @@ Every answer is a value: a hook that fails, hangs or lies is the world's doing a
 """
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -117,10 +117,11 @@ class Workplace:
 class Options(Protocol):
     """A deployer's part of the configuration, which makes the deployer."""
 
-    def problems(self, path: str, *, slots: bool) -> Iterator[Problem]:
+    def problems(self, path: str, *, targets: Sequence[str] | None) -> Iterator[Problem]:
         """Everything wrong with the options; ``path`` is where they stand in the configuration.
 
-        ``slots``: two slots stand side by side, and must not be one. A rolling deployment replaces what runs instead.
+        ``targets`` are what a rolling deployment replaces, each in its place; without them (``None``) two slots stand
+        side by side, and must not be one.
         """
         ...
 
@@ -136,7 +137,7 @@ class Plain:
 
     __slots__ = ()
 
-    def problems(self, path: str, *, slots: bool) -> Iterator[Problem]:  # noqa: ARG002
+    def problems(self, path: str, *, targets: Sequence[str] | None) -> Iterator[Problem]:  # noqa: ARG002
         return iter(())
 
     def credentials(self) -> tuple[str, ...]:

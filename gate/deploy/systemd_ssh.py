@@ -5,7 +5,7 @@ What is done on a host is one script, below; each value reaches it as an argumen
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -198,7 +198,8 @@ class SystemdSshOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "hosts", tuple(self.hosts))
 
-    def problems(self, path: str, *, slots: bool) -> Iterator[Problem]:
+    def problems(self, path: str, *, targets: Sequence[str] | None) -> Iterator[Problem]:
+        slots = targets is None
         if not self.hosts:
             yield Problem(f"{path}.hosts", "an empty list", "at least one host")
         for index, host in enumerate(self.hosts):
@@ -206,6 +207,9 @@ class SystemdSshOptions:
                 yield Problem(
                     f"{path}.hosts[{index}]", repr(cut(host, 60)), "a host such as deploy@web-1 or web-1:2222"
                 )
+        known = {name for host in self.hosts for name in (host, _machine(host))}
+        if self.hosts and (strange := [one for one in targets or () if one not in known]):
+            yield Problem(f"{path}.hosts", f"no host {cut(strange[0], 60)}", "every target among them")
         for name, text, pattern, allowed in (
             ("unit", self.unit, _UNIT, "a unit with {{slot}} in it, such as shop@{{slot}}"),
             ("file", self.file, _PATH, "a path with {{slot}} in it, such as /etc/shop/{{slot}}.env"),

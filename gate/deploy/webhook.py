@@ -7,7 +7,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 from urllib.parse import urljoin, urlsplit
@@ -187,7 +187,7 @@ class WebhookOptions:
         Mapping[str, str], Key(As.VARIABLES, "Headers to send, each with the variable that holds its value.")
     ] = field(default_factory=dict)
 
-    def problems(self, path: str, *, slots: bool) -> Iterator[Problem]:  # noqa: ARG002
+    def problems(self, path: str, *, targets: Sequence[str] | None) -> Iterator[Problem]:  # noqa: ARG002
         parts = urlsplit(self.url)
         if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
             yield Problem(f"{path}.url", origin(self.url), "https, except to this machine")

@@ -8,14 +8,14 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 from urllib.parse import quote
 
 from gate.deploy.command import values
 from gate.deploy.deployer import DeployAction, Deployer, Deployment, Done, Failed, NotUp, Stopped, Work, Workplace
-from gate.deploy.holes import filled
+from gate.deploy.holes import filled, unknown
 from gate.deploy.hook import HURRIED
 from gate.deploy.patient import NotWantedError, OverdueError, Patient, last_word, may_pass
 from gate.deploy.webhook import found
@@ -25,7 +25,7 @@ from gate.keys import As, Key
 from rampgate.plan import seconds
 from rampgate.problem import Problem
 
-OWN_INPUTS = ("action", "slot", "version", "fence", "correlation", "target", "share")
+OWN_INPUTS = ("action", "slot", "version", "fence", "correlation", "target", "share", "drain")
 NOT_UP = "not up"
 """The name of a step, or a job, that runs only where a status finds nothing in the slot."""
 _CORRELATION = re.compile(r"rampgate-([0-9a-f]{10})-([0-9a-f]{10})-(\d{1,18})(?!\d)")
@@ -268,6 +268,11 @@ def _page(address: str | Mapping[str, str], work: Work, patient: Patient) -> Dep
     return found(work, Secrets(patient.workplace.secrets).shown(str(runs or "")), f"says {where}")
 
 
+def _parts_slots(url: str) -> bool:
+    named = set(unknown(url, ()))
+    return "target" not in named and bool(named & {"slot", "version"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowOptions:
     """Another workflow of the repository."""
@@ -283,12 +288,23 @@ class WorkflowOptions:
         Key(As.SLOT_ADDRESS, "A page of the slot that answers with the version it runs; else a run is asked."),
     ] = None
 
-    def problems(self, path: str, *, slots: bool) -> Iterator[Problem]:  # noqa: ARG002
+    def problems(self, path: str, *, targets: Sequence[str] | None) -> Iterator[Problem]:
         if not _FILE.fullmatch(self.file):
             yield Problem(f"{path}.file", repr(cut(self.file, 60)), "the name of a file in .github/workflows")
         for name in self.inputs:
             if name in OWN_INPUTS:
                 yield Problem(f"{path}.inputs.{name}", "this input", "an input that is not Rampgate's own")
+        url, at = self.status_url, f"{path}.statusUrl"
+        if isinstance(url, Mapping):
+            if missing := [one for one in targets or () if one not in url]:
+                yield Problem(at, f"no address for {cut(missing[0], 60)}", "an address for each target")
+        elif targets is not None and (url is None or "target" not in unknown(url, ())):
+            why = "a run cannot say which version a target runs"
+            yield Problem(
+                at, repr(cut(url or "nothing", 60)), f"an address with {{{{target}}}}, or one for each: {why}"
+            )
+        elif url is not None and targets is None and not _parts_slots(url):
+            yield Problem(at, repr(cut(url, 60)), "an address with {{slot}}, or one for each: both slots are asked")
 
     def credentials(self) -> tuple[str, ...]:
         return () if self.token is None else (self.token,)

@@ -112,3 +112,12 @@ def test_where_everybody_goes_over_at_once_stable_is_looked_at_before() -> None:
     found = refused(**blue_green, dark={"bake": "30s"})
     assert set(found) == {"dark.bake"}
     assert "at least 3 × poll (45s)" in found["dark.bake"].allowed
+
+
+def test_what_the_flag_counted_says_nothing_of_machines() -> None:
+    good = yaml.safe_load(ROLLING)["metrics"]
+    found = refused(metrics=[{"errors": "flagserver"}])
+    assert found.keys() == {"metrics[0]"}
+    assert "what their machine runs" in found["metrics[0]"].allowed
+    assert refused(metrics=[*good, {"latency": "flagserver"}]).keys() == {"metrics[1]"}
+    assert refused(metrics=None).keys() == {"metrics"}

@@ -232,6 +232,29 @@ def test_the_file_is_read_and_everything_wrong_is_said_at_once() -> None:
 def test_slots_are_parted_and_targets_are_not() -> None:
     in_place = ComposeOptions(project="shop", service="web")
     parted = ComposeOptions(project="shop-{{slot}}", service="web")
-    assert list(in_place.problems("deploy", slots=False)) == list(parted.problems("deploy", slots=True)) == []
-    assert "deploy.project" in [one.path for one in in_place.problems("deploy", slots=True)]
-    assert "deploy.project" in [one.path for one in parted.problems("deploy", slots=False)]
+    assert list(in_place.problems("deploy", targets=["web-1"])) == list(parted.problems("deploy", targets=None)) == []
+    assert "deploy.project" in [one.path for one in in_place.problems("deploy", targets=None)]
+    assert "deploy.project" in [one.path for one in parted.problems("deploy", targets=["web-1"])]
+
+
+@pytest.mark.parametrize(
+    ("host", "targets", "sound"),
+    [
+        (None, None, True),
+        ("ssh://deploy@shop.example", None, True),
+        ("ssh://deploy@{{target}}", None, False),
+        (None, ["web-1"], True),
+        (None, ["web-1", "web-2"], False),
+        ("ssh://deploy@shop.example", ["web-1", "web-2"], False),
+        ("ssh://deploy@{{target}}", ["web-1", "web-2"], True),
+    ],
+)
+def test_each_target_is_a_host_of_its_own(host: str | None, targets: list[str] | None, sound: bool) -> None:
+    options = ComposeOptions(project="shop" if targets else "shop-{{slot}}", service="web", host=host)
+    assert [one.path for one in options.problems("deploy", targets=targets)] == ([] if sound else ["deploy.host"])
+
+
+def test_what_is_said_of_a_host_needs_one() -> None:
+    options = ComposeOptions(project="shop-{{slot}}", service="web", key="KEY", known_hosts="HOSTS", folder="/srv")
+    paths = [one.path for one in options.problems("deploy", targets=None)]
+    assert paths == ["deploy.key", "deploy.knownHosts", "deploy.folder"]

@@ -66,7 +66,7 @@ def test_the_example_workflow_can_be_dispatched_and_found() -> None:
     (source,) = _blocks("deployers/workflow.md", "yml")
     workflow = yaml.load(source, Loader=yaml.BaseLoader)
     inputs = workflow["on"]["workflow_dispatch"]["inputs"]
-    assert [*inputs, "target", "share"] == list(OWN_INPUTS)
+    assert [*inputs, "target", "share", "drain"] == list(OWN_INPUTS)
     assert "${{ inputs.correlation }}" in workflow["run-name"]
     assert NOT_UP in [step.get("name") for step in workflow["jobs"]["deploy"]["steps"]]
 

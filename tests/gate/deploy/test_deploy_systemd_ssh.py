@@ -164,6 +164,13 @@ def test_the_file_is_read_and_everything_wrong_is_said_at_once() -> None:
 def test_slots_are_parted_and_targets_are_not() -> None:
     in_place = SystemdSshOptions(hosts=("web-1",), unit="shop", file="/etc/shop.env")
     parted = SystemdSshOptions(hosts=("web-1",), unit="shop-{{slot}}", file="/etc/{{slot}}.env")
-    assert list(in_place.problems("deploy", slots=False)) == list(parted.problems("deploy", slots=True)) == []
-    assert "deploy.unit" in [one.path for one in in_place.problems("deploy", slots=True)]
-    assert "deploy.unit" in [one.path for one in parted.problems("deploy", slots=False)]
+    assert list(in_place.problems("deploy", targets=["web-1"])) == list(parted.problems("deploy", targets=None)) == []
+    assert "deploy.unit" in [one.path for one in in_place.problems("deploy", targets=None)]
+    assert "deploy.unit" in [one.path for one in parted.problems("deploy", targets=["web-1"])]
+
+
+def test_every_target_is_one_of_the_hosts() -> None:
+    options = SystemdSshOptions(hosts=("web-1", "deploy@web-2:2222"), unit="shop", file="/etc/shop.env")
+    assert list(options.problems("deploy", targets=["web-1", "web-2", "deploy@web-2:2222"])) == []
+    (problem,) = options.problems("deploy", targets=["web-1", "web-3"])
+    assert (problem.path, problem.value) == ("deploy.hosts", "no host web-3")

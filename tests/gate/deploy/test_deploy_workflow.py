@@ -16,7 +16,7 @@ from tests.fakes.github_shapes import Json
 from tests.gate.deploy.contract import RETIRE, SECRET, STATUS, WORK, ActingContract, Manner, Site, always
 from tests.gate.metrics.scripted import Reply, scripted
 
-INPUTS = frozenset({"action", "slot", "version", "fence", "correlation", "target", "share", "region"})
+INPUTS = frozenset({"action", "slot", "version", "fence", "correlation", "target", "share", "drain", "region"})
 
 
 class Repository:
@@ -233,3 +233,33 @@ def test_the_file_is_read_and_everything_wrong_is_said_at_once() -> None:
     with pytest.raises(ConfigError) as refused:
         load(text % "{file: ../deploy.yml, inputs: {fence: '1'}}", where="x")
     assert [one.path for one in refused.value.problems] == ["deploy.workflow.file", "deploy.workflow.inputs.fence"]
+
+
+@pytest.mark.parametrize(
+    ("url", "targets", "sound"),
+    [
+        (None, None, True),
+        ("https://{{slot}}.x/v", None, True),
+        ({"blue": "https://b.x", "green": "https://g.x"}, None, True),
+        ("https://x/v", None, False),
+        ("https://{{target}}.x/v", None, False),
+        (None, ["web-1"], False),
+        ("https://{{slot}}.x/v", ["web-1"], False),
+        ("https://{{target}}.x/v", ["web-1"], True),
+        ({"web-1": "https://w.x/v"}, ["web-1"], True),
+        ({"web-1": "https://w.x/v"}, ["web-1", "web-2"], False),
+    ],
+)
+def test_a_status_page_must_tell_what_is_asked_from_its_neighbours(
+    url: Any, targets: list[str] | None, sound: bool
+) -> None:
+    problems = list(WorkflowOptions(file="deploy.yml", status_url=url).problems("deploy", targets=targets))
+    assert [one.path for one in problems] == ([] if sound else ["deploy.statusUrl"])
+
+
+def test_how_long_requests_under_way_have_is_an_input_where_the_plan_says_it(
+    repository: Repository, github: FakeGitHub
+) -> None:
+    at(repository).run(replace(WORK, drain=29.5), always)
+    (inputs,) = github.inputs.values()
+    assert inputs["drain"] == "29.5"
