@@ -127,8 +127,11 @@ def _others(new: NewRollout, found: Found, but: RolloutRecord | None) -> tuple[R
             _wait_for(new, found.ahead[-1])
         if at_work is None or new.plan.supersede is Supersede.REPLACE:
             # What awaits hands is theirs who deploy into the slot next, under every policy.
+            for one in left_over:
+                _same_way(new, one)
             return left_over
         unfinished = at_work
+    _same_way(new, unfinished)
     state = unfinished.state
     about = f"Rollout {unfinished.id} of {unfinished.version} is {state.phase}"
     if new.plan.supersede is Supersede.QUEUE:
@@ -140,6 +143,18 @@ def _others(new: NewRollout, found: Found, but: RolloutRecord | None) -> tuple[R
         text = f"{about} and retires the old version; ask again when it has ended."
         raise ConflictError(text, code="rollout_in_progress", about=unfinished.id)
     return (unfinished, *left_over)
+
+
+def _same_way(new: NewRollout, before: RolloutRecord) -> None:
+    """Refuse to take over where one moves machines and the other users: neither could finish the other's deployment."""
+    if new.plan.in_place == before.plan.in_place:
+        return
+    text = (
+        f"Rollout {before.id} of {before.version} is {before.plan.strategy} and not finished; {new.plan.strategy} "
+        "cannot take it over, since one moves machines and the other users. Finish it first, by `rampgate sweep` from "
+        "the commit that it started with."
+    )
+    raise ConflictError(text, code="rollout_in_progress", about=before.id)
 
 
 def _wait_for(new: NewRollout, before: Place) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 
 from gate.config import Config
@@ -49,43 +49,74 @@ class Gate:
     waits: Callable[[int | None, str, str], None] = lambda *_: None
     parting: Asked = never
 
-    def world(self, report: Report) -> World:
+    def world(self, report: Report, hands: Hands | None = None) -> World:
+        hands = hands or self.hands
         return World(
             server=self.server,
-            source=self.hands.source,
-            deployer=self.hands.deployer,
-            verify=self.hands.verify,
+            source=hands.source,
+            deployer=hands.deployer,
+            verify=hands.verify,
             report=report,
             clock=self.clock,
             holder=self.holder,
             replaces=self.replaces,
             parting=self.parting,
-            hooks=self.hands.hooks,
+            hooks=hands.hooks,
         )
 
     def drive(self, rollout: Rollout) -> Rollout:
-        """Drive a rollout from where it stands to its end, or until it is parted from."""
-        left = self.hands.needs_hands
+        """Drive a rollout from where it stands to its end, or until it is parted from.
+
+        Raises:
+            MisuseError: it moves machines and the configuration moves users, or the other way round.
+        """
+        hands = self._hands_for(rollout)
+        left = hands.needs_hands
         first = partial(left, rollout) if left and _is_left(rollout) else None
-        news = News(self.server, self.holder, self.hands.listeners, self.say, begun=rollout.now, first=first)
+        news = News(self.server, self.holder, hands.listeners, self.say, begun=rollout.now, first=first)
 
         def report(rollout: Rollout, looks: tuple[Look, ...]) -> None:
             self.report(rollout, looks)
-            if self.hands.listeners:
+            if hands.listeners:
                 news(rollout, looks)
 
         try:
-            ended = Driver(world=self.world(report), rollout=rollout).run()
+            ended = Driver(world=self.world(report, hands), rollout=rollout).run()
         except BaseException:
             # What is untold, whoever takes the rollout up tells.
             news.close(0.0)
             raise
         finally:
-            self.hands.hooks.stop()
+            hands.hooks.stop()
         news.close()
         if left and _is_left(ended):
             left(ended)
         return ended
+
+    def _hands_for(self, rollout: Rollout) -> Hands:
+        """Hands for the rollout's own plan, which was fixed when it started, whatever the configuration says by now."""
+        made, plan = self.hands, rollout.plan
+        if made.plan is None or made.again is None or made.plan == plan:
+            return made
+        if made.plan.in_place != plan.in_place:
+            commit = f" ({rollout.sha[:12]})" if rollout.sha else ""
+            raise MisuseError(
+                f"Rollout {rollout.id} of {rollout.version} is {plan.strategy}, and the configuration here says "
+                f"{made.plan.strategy}.",
+                why="One moves machines and the other users: the deployer and the checks here are not the rollout's.",
+                do=f"Run this from the commit that it started with{commit}, or change the strategy when it has ended.",
+            )
+        changed = ", ".join(_changed(plan, made.plan))
+        self.say(
+            f"Rollout {rollout.id} goes on by the plan that it started with. What has changed in the configuration "
+            f"since ({changed}) holds from the next rollout on."
+        )
+        return made.again(plan)
+
+
+def _changed(old: RolloutPlan, new: RolloutPlan) -> tuple[str, ...]:
+    """What differs, by the plan's own names."""
+    return tuple(one.name for one in fields(old) if getattr(old, one.name) != getattr(new, one.name))
 
 
 def release(gate: Gate, config: Config, wanted: Release, begun: Callable[[Rollout], None]) -> Rollout:

@@ -35,7 +35,10 @@ _SHORTEST_TOKEN = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hands:
-    """What works on slots, what reads figures, and who else is asked."""
+    """What works on slots, what reads figures, and who else is asked.
+
+    ``plan`` is the one that they are made for; ``again`` makes the same for another.
+    """
 
     deployer: Deployer
     verify: Verify
@@ -43,6 +46,8 @@ class Hands:
     hooks: AtWork = field(default_factory=AtWork)
     listeners: tuple[Listener, ...] = ()
     needs_hands: Callable[[Rollout], None] | None = None
+    plan: RolloutPlan | None = None
+    again: Callable[[RolloutPlan], "Hands"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +117,8 @@ def hands(config: Config, around: Surroundings, server: Server) -> Hands:
         hooks=hooks,
         listeners=((hooks.tell,) if hooks.wants_events else ()) + ((messenger,) if messenger else ()),
         needs_hands=messenger.needs_hands if messenger else None,
+        plan=config.plan,
+        again=lambda plan: hands(replace(config, plan=plan), around, server),
     )
 
 

@@ -23,10 +23,14 @@ from rampgate.machine.events import (
     Unlocked,
 )
 from rampgate.machine.state import Deadline, Lock, Order, Phase, Reason, Refused
-from rampgate.plan import Supersede
+from rampgate.plan import Step, Strategy, Supersede, UsersFollow
 from rampgate.rollout import Posted, Slot
 from tests.flagserver.inside import PLAN, Inside, new_rollout
 
+ROLLING = replace(
+    PLAN, strategy=Strategy.ROLLING, users_follow=UsersFollow.DEPLOYMENT, targets=("a", "b"), hold_back=0,
+    steps=(Step(share=50_000, bake=0.0), Step(share=100_000, bake=0.0)),
+)  # fmt: skip
 ON_EACH_DATABASE = pytest.mark.parametrize("server", ["sqlite_url", "postgres_url"], indirect=True)
 
 
@@ -305,6 +309,26 @@ def test_where_it_does_not_replace_a_newer_rollout_waits_for_hands_at_work(serve
     assert server.refused(new_rollout("v3", plan=plan))["error"] == "queued_behind"
     server.clock.go(PLAN.lease)
     server.create(new_rollout("v3", plan=plan))
+
+
+@pytest.mark.parametrize("rolls_first", [True, False])
+def test_what_moves_machines_and_what_moves_users_do_not_take_over_from_each_other(
+    server: Inside, rolls_first: bool
+) -> None:
+    older, newer = (ROLLING, PLAN) if rolls_first else (PLAN, ROLLING)
+    rollout = server.create(new_rollout(plan=older))
+    server.to_step(rollout)
+    refused = server.refused(new_rollout("v3", plan=newer))
+    assert (refused["error"], refused["rollout"]) == ("rollout_in_progress", rollout.id)
+    assert f"is {older.strategy} and not finished; {newer.strategy} cannot take it over" in refused["message"]
+    server.tell(rollout, Order.REVERT)
+    server.clock.go(PLAN.stale_after + PLAN.retire + PLAN.lease)
+    assert server.look(rollout).state.needs_hands
+    assert "rampgate sweep" in server.refused(new_rollout("v3", plan=newer))["message"]
+    fence = server.attach(rollout, "sweeper")
+    for action in server.look(rollout).state.actions:
+        server.say(rollout, CarriedOut(fence=fence, action=action.number))
+    server.create(new_rollout("v3", plan=newer))
 
 
 @ON_EACH_DATABASE
