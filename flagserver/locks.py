@@ -164,7 +164,7 @@ def _unknown(tx: Tx, new: NewLock) -> Iterator[Problem]:
 
 def _missing(path: str, value: str, known: tuple[str, ...] | list[str]) -> Problem:
     near = get_close_matches(value, known, n=1)
-    allowed = f"one that is here: {', '.join(known[:20]) or 'none'}"
+    allowed = f"one that is here: {', '.join(known[:20])}" if known else "one that is here, and none is yet"
     return Problem(path, repr(value[:80]), allowed, near[0] if near else None)
 
 

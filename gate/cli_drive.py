@@ -24,9 +24,9 @@ from gate.parting import Asked, never
 from gate.release import Gate, fitting, left_behind
 from gate.report.page import Links, headline
 from gate.report.result import decision_of, exit_of
-from gate.runner_files import RunnerFiles
+from gate.runner_files import RunnerFiles, as_people_read
 from gate.telling import Audience, Telling
-from gate.terminal import flag_server, folder_of, spoken
+from gate.terminal import flag_server, folder_of, say, spoken
 from gate.world import RealClock, Surroundings, hands
 from rampgate.rollout import Rollout
 
@@ -60,9 +60,9 @@ def drive(
     follower = Follower(
         server=flag_server(),
         name=name or gethostname(),
-        read=Checkouts(config_dir or folder, environment, _say),
+        read=Checkouts(config_dir or folder, environment, say),
         gate=_gate_of,
-        say=_say,
+        say=say,
     )
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
@@ -84,13 +84,8 @@ def _gate_of(checkout: Checkout, rollout: Rollout, holder: str, parting: Asked) 
     )
 
 
-def _say(text: str) -> None:
-    click.echo(text)
-    sys.stdout.flush()
-
-
 def _say_of(rollout: Rollout, text: str) -> None:
-    _say(f"{rollout.plan.flag} {rollout.version}: {text}")
+    say(f"{rollout.plan.flag} {rollout.version}: {as_people_read(text)}")
 
 
 @click.command()
@@ -132,7 +127,7 @@ def gate_here(
     *,
     holder: str | None = None,
     parting: Asked = never,
-    say: Callable[[str], None] = click.echo,
+    say: Callable[[str], None] = say,
     told: Rollout | None = None,
 ) -> Iterator[Gate]:
     """A gate at this terminal, whose hooks run in the folder that holds the configuration's `.github`.

@@ -165,7 +165,9 @@ class FlagServerRefusedError(RampgateError):
         self.exit = Exit.NOT_RELEASED if code in _NOT_RELEASED else Exit.MISUSE
 
     def __str__(self) -> str:
-        return "\n".join([super().__str__(), *(f"  {problem}" for problem in self.problems)])
+        # Of a single problem the server's sentence is that problem.
+        further = (f"  {problem}" for problem in self.problems if str(problem) != self.what)
+        return "\n".join([super().__str__(), *further])
 
 
 _NOT_RELEASED = frozenset({"version_refused", "rollout_in_progress", "slots_changed", "replaced_in_queue"})

@@ -100,6 +100,18 @@ def annotation(level: Level, text: str, *, title: str = "") -> str:
     return f"::{level}{properties}::{_data(text)}"
 
 
+_ANNOTATION = re.compile(r"::(notice|warning|error)(?: title=([^:]*))?::(.*)")
+
+
+def as_people_read(line: str) -> str:
+    """An annotation where no runner shows it, such as at a terminal; any other line as it is."""
+    found = _ANNOTATION.fullmatch(line)
+    if found is None:
+        return line
+    title = f" ({_decoded(found[2])})" if found[2] else ""
+    return f"{found[1]}{title}: {_decoded(found[3])}"
+
+
 def mask(secret: str) -> str:
     """A line that makes the runner hide this value in all that follows. Empty values would hide everything."""
     return f"::add-mask::{_data(secret)}" if secret.strip() else ""
@@ -125,6 +137,12 @@ def foreign(text: str, *, new_uuid: Callable[[], UUID] = uuid4) -> str:
 
 def _data(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _decoded(text: str) -> str:
+    for code, sign in (("%2C", ","), ("%3A", ":"), ("%0A", "\n"), ("%0D", "\r"), ("%25", "%")):
+        text = text.replace(code, sign)
+    return text
 
 
 def _property(text: str) -> str:

@@ -15,6 +15,7 @@ from gate.errors import InputError, RampgateError
 from gate.flagserver_api import FlagServer
 from gate.inputs import one_line, server_url
 from gate.metrics import Means
+from gate.runner_files import as_people_read
 from rampgate.problem import Problem
 from rampgate.rollout import Minute, Slot, Slots, Telemetry
 
@@ -47,6 +48,12 @@ def spoken(command: Callable[P, None]) -> Callable[P, None]:
             end(error)
 
     return run
+
+
+def say(text: str) -> None:
+    """One line on standard output, at once; an annotation as one only where GitHub's runner reads it."""
+    click.echo(text if os.environ.get("GITHUB_ACTIONS") == "true" else as_people_read(text))
+    sys.stdout.flush()
 
 
 def end(error: RampgateError) -> NoReturn:

@@ -104,7 +104,8 @@ def _page(
 def headline(rollout: Rollout, now: float) -> str:
     """Where it stands, in one line of Markdown."""
     share = _share_words(rollout, now)
-    version, stable = code(rollout.version, 40), code(rollout.stable.version or "the stable version", 40)
+    version = code(rollout.version, 40)
+    stable = code(rollout.stable.version, 40) if rollout.stable.version else "the stable version"
     state = rollout.state
     retiring = state.phase is Phase.COMPLETING and state.retirement_begun
     unfinished = state.pending(ActionKind.ROLL, ActionKind.UNDO)

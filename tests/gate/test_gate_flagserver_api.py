@@ -8,8 +8,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from gate.errors import FlagServerUnreachableError
+from gate.errors import FlagServerRefusedError, FlagServerUnreachableError
 from gate.flagserver_api import FlagServer
+from rampgate.problem import Problem
 
 
 class Elsewhere(BaseHTTPRequestHandler):
@@ -94,3 +95,10 @@ def test_a_server_that_is_not_there_is_told_in_one_plain_sentence() -> None:
         with pytest.raises(FlagServerUnreachableError) as caught:
             FlagServer(url, "key").rollout("ro_1")
     assert str(caught.value) == f"The flag server at {url} gave no answer: Connection refused"
+
+
+def test_a_single_problem_is_not_told_twice() -> None:
+    one, other = Problem("environment", "'x'", "one that is here"), Problem("flag", "'y'", "one that is here")
+    assert str(FlagServerRefusedError(code="invalid", message=str(one), problems=(one,))) == str(one)
+    both = str(FlagServerRefusedError(code="invalid", message="2 problems.", problems=(one, other)))
+    assert both.splitlines() == ["2 problems.", f"  {one}", f"  {other}"]

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gate import terminal
 from gate.errors import MisuseError
 from gate.runner_files import (
     SUMMARY_LIMIT,
     Level,
     RunnerFiles,
     annotation,
+    as_people_read,
     debug,
     end_group,
     entry,
@@ -133,3 +135,27 @@ def test_what_a_comment_says_is_no_command_to_the_runner_though_it_is_said_in_th
     said = capsys.readouterr().out
     assert "boom" in said
     assert "##[" not in said
+
+
+@given(
+    st.sampled_from(Level),
+    st.text(st.characters(exclude_characters="\n\r"), max_size=60),
+    st.sampled_from(["", "a: b, c"]),
+)
+def test_where_no_runner_reads_an_annotation_is_a_sentence(level: Level, text: str, title: str) -> None:
+    named = f" ({title})" if title else ""
+    assert as_people_read(annotation(level, text, title=title)) == f"{level}{named}: {text}"
+
+
+@pytest.mark.parametrize(("runner", "read"), [("true", "::warning::50 %25\n"), ("", "warning: 50 %\n")])
+def test_a_terminal_is_told_in_sentences(
+    runner: str, read: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", runner)
+    terminal.say(annotation(Level.WARNING, "50 %"))
+    assert capsys.readouterr().out == read
+
+
+def test_what_is_no_annotation_is_read_as_it_is() -> None:
+    for line in ("rollout=r1 text=x", "::add-mask::x", " ::notice::x", ""):
+        assert as_people_read(line) == line

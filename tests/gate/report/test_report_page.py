@@ -135,6 +135,12 @@ def test_the_share_of_the_last_step_tells_who_is_held_back_and_until_when() -> N
     assert percentage(story.rollout()) == "95"
 
 
+def test_a_stable_version_without_a_name_is_told_in_words() -> None:
+    page = rendered(STORIES["aborted"](), stable=Slot(name="off", version=None))
+    assert "everybody is back on the stable version" in page
+    assert "`the stable version`" not in page
+
+
 def test_a_superseded_rollout_leads_to_its_successor() -> None:
     story = STORIES["aborted"]()
     rollout = replace(story.rollout(), superseded_by="r-9")
