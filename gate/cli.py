@@ -21,6 +21,7 @@ from gate.metrics import Means
 from gate.release import Release, fitting, release
 from gate.report import replies
 from gate.terminal import flag_server, folder_of, spoken
+from rampgate.figures import looks_of
 from rampgate.machine.events import Told
 from rampgate.machine.state import Order
 from rampgate.plan import RolloutPlan, percent, seconds
@@ -108,7 +109,7 @@ def status(environment: str | None, flag: str | None) -> None:
     """Say where each active rollout stands, and why it waits; of a flag without one, which slot is live."""
     server = flag_server()
     found = server.find(environment=environment, flag=flag, active=True)
-    click.echo(replies.status(found))
+    click.echo(replies.status([(one, looks_of(one, server.entries(one.id))) for one in found]))
     slots = server.slots(environment, flag) if environment and flag and not found else None
     if flag and slots is not None:
         click.echo(replies.standing(flag, slots))

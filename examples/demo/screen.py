@@ -46,11 +46,14 @@ class Screen:
         state = rollout.state
         if self.live is not None:
             self.live.update(_picture(rollout, looks, load))
-        now = f"{state.phase} {percent(rollout.share)} – {state.text}"
-        if now != self.said:
-            self.said = now
+        # The state's own sentence is the last decision's; the newest look says how it is now.
+        judged = looks[-1].verdict if state.phase.is_judged and looks and looks[-1].step == state.step else None
+        now = f"{state.phase} {percent(rollout.share)}"
+        said = f"{now} {judged.reason}" if judged else f"{now} {state.text}"
+        if said != self.said:
+            self.said = said
             if self.live is None:
-                self.console.print(f"  {rollout.version}: {now}")
+                self.console.print(f"  {rollout.version}: {now} – {judged.text if judged else state.text}")
 
     def table(self, title: str, rows: list[tuple[str, str]]) -> None:
         table = Table(title=title, title_justify="left", show_header=False)

@@ -17,6 +17,7 @@ from gate.errors import GitHubError, RampgateError
 from gate.github.port import GitHub, Reaction
 from gate.report import replies
 from gate.report.prose import plain
+from rampgate.figures import looks_of
 from rampgate.machine.events import Told
 from rampgate.machine.state import Order, Phase
 from rampgate.rollout import Rollout
@@ -141,7 +142,8 @@ def _replied(command: Command, comment: Comment, desk: Desk) -> Reply:
         return Reply(text=replies.no_rollout(meant.command.environment), reaction=Reaction.REFUSED)
     order = Order.COMPLETE if command.full else _ORDERS.get(command.name)
     if order is None:
-        return Reply(text=replies.status(meant.there), reaction=Reaction.DONE)
+        known = [(one, looks_of(one, desk.flagserver.entries(one.id))) for one in meant.there]
+        return Reply(text=replies.status(known), reaction=Reaction.DONE)
     return _ordered(order, meant, comment, desk)
 
 

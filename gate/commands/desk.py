@@ -8,7 +8,7 @@ from gate.config import CommandRules
 from gate.github.port import GitHub, Reaction
 from rampgate.locks import HeldLock, NewLock
 from rampgate.machine.events import Told
-from rampgate.rollout import Answer, RefusedVersion, Rollout, Slots
+from rampgate.rollout import Answer, Entry, RefusedVersion, Rollout, Slots
 
 
 class FlagServer(Protocol):
@@ -28,6 +28,9 @@ class FlagServer(Protocol):
 
     def rollout(self, rollout_id: str) -> Rollout:
         """The rollout as it stands."""
+
+    def entries(self, rollout_id: str) -> tuple[Entry, ...]:
+        """The rollout's history, oldest first."""
 
     def slots(self, environment: str, flag: str) -> Slots | None:
         """Which slot of the flag is stable, and what each holds."""

@@ -1,15 +1,17 @@
 """The answers to commands in comments: Markdown, one or two lines each, and a status that fits a phone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gate.report.page import headline
 from gate.report.prose import code, plain
 from gate.report.targets import colours, targets
 from gate.report.waiting import still_to_say, waiting
+from rampgate.evidence import Look, Sample
 from rampgate.figures import bake_ends, people_read
 from rampgate.machine.state import Verb
+from rampgate.plan import seconds
 from rampgate.rollout import Answer, Rollout, Slots
-from rampgate.wording import clock
+from rampgate.wording import clock, count
 
 
 def obeyed(answer: Answer) -> str:
@@ -51,17 +53,39 @@ def _bake(rollout: Rollout) -> str:
     return clock(bake_ends(rollout), rollout.now)
 
 
-def status(rollouts: Sequence[Rollout]) -> str:
-    """Where each rollout stands, and why it waits."""
-    if not rollouts:
+def status(known: Sequence[tuple[Rollout, Sequence[Look]]]) -> str:
+    """Where each rollout stands, by the newest of its looks, and why it waits."""
+    if not known:
         return "No rollout is active here."
     blocks = []
-    for rollout in rollouts:
+    for rollout, looks in known:
         where = [*colours(rollout), *targets(rollout)]
-        lines = [*where, *waiting(rollout, (), rollout.now), *still_to_say(rollout, rollout.now)]
-        why = [f"**Last:** {plain(rollout.state.text)}"] if rollout.state.text else []
-        blocks.append("\n".join([headline(rollout, rollout.now), "", *(f"- {line}" for line in (*why, *lines))]))
+        lines = [*where, *waiting(rollout, looks, rollout.now), *still_to_say(rollout, rollout.now)]
+        listed = (f"- {line}" for line in (*_last(rollout, looks, lines), *lines))
+        blocks.append("\n".join([headline(rollout, rollout.now), "", *listed]))
     return "\n\n".join(blocks)
+
+
+def _last(rollout: Rollout, looks: Sequence[Look], said: Sequence[str]) -> Iterator[str]:
+    """What was found last: the newest look, where looks still decide; else the sentence of the last decision."""
+    state = rollout.state
+    if not looks or not state.phase.is_judged:
+        if state.text:
+            yield f"**Last:** {plain(state.text)}"
+        return
+    look = looks[-1]
+    arms = ((rollout.version, look.canary), (rollout.stable.version or "stable", look.stable))
+    found = ", ".join(f"{code(name, 40)} {_counts(sample)}" for name, sample in arms)
+    verdict = plain(look.verdict.text).rstrip(".")
+    text = "" if any(verdict in line for line in said) else f": {verdict}"
+    age = seconds(round(max(0.0, rollout.now - look.at)))
+    yield f"**Last look** {age} ago: {found}; {plain(look.verdict.word)}{text}"
+
+
+def _counts(sample: Sample | None) -> str:
+    if sample is None:
+        return "compared nothing"
+    return f"{count(sample.errors)} errors in {count(sample.requests)} requests"
 
 
 def standing(flag: str, slots: Slots) -> str:

@@ -19,7 +19,7 @@ from rampgate.machine import handle, share
 from rampgate.machine.events import Told
 from rampgate.machine.state import Lease, Phase, State
 from rampgate.plan import RolloutPlan, Step
-from rampgate.rollout import Answer, RefusedVersion, Rollout, Slot, Slots
+from rampgate.rollout import Answer, Entry, RefusedVersion, Rollout, Slot, Slots
 from tests.fakes.github import FakeGitHub
 from tests.fakes.github_contract import contract
 
@@ -91,6 +91,10 @@ class Rollouts:
 
     def rollout(self, rollout_id: str) -> Rollout:
         return self.kept[rollout_id]
+
+    def entries(self, rollout_id: str) -> tuple[Entry, ...]:
+        assert rollout_id in self.kept
+        return ()
 
     def slots(self, environment: str, flag: str) -> Slots | None:
         return Slots(stable=Slot(name="blue", version=self.serves), idle=Slot(name="green"))

@@ -85,11 +85,11 @@ def test_the_log_and_the_annotations_read_as_agreed(name: str) -> None:
 
 
 def test_the_replies_read_as_agreed() -> None:
-    texts = [replies.status(()), replies.which("/promote", ["production", "staging"]), replies.no_rollout("production")]
+    texts = [replies.status([]), replies.which("/promote", ["production", "staging"]), replies.no_rollout("production")]
     for name in ("ramping", "paused", "completing", "aborted"):
         story = STORIES[name]()
         rollout, last = story.rollout(), story.entries[-1]
-        texts.append(replies.status([rollout]))
+        texts.append(replies.status([(rollout, story.looks)]))
         answer = Answer(verb=last.verb, rollout=rollout, because=last.because, refusal=last.refusal)
         texts.append(replies.obeyed(answer))
     hold_to("replies.md", "\n\n---\n\n".join(texts) + "\n")
