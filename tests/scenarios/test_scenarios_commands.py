@@ -4,11 +4,12 @@ import os
 import signal
 import time
 
+from gate.config import read
 from rampgate.machine.events import Told
 from rampgate.machine.state import Order, Phase, Reason
 from rampgate.plan import WHOLE
-from rampgate.rollout import Rollout
-from tests.scenarios.action import Run, Shop, shares
+from rampgate.rollout import NewRollout, Rollout, Slot
+from tests.scenarios.action import REPOSITORY, Run, Shop, shares
 from tests.scenarios.room import check_users
 from tests.scenarios.waiting import until, until_rollout
 
@@ -199,6 +200,33 @@ def test_a_reader_may_look_but_not_touch(shop: Shop) -> None:
     assert (now.share, now.state.phase) == (10_000, Phase.PROGRESSING)
     assert all(entry.event.type != "told" for entry in shop.entries())
     run.signal(signal.SIGKILL)
+
+
+def test_who_may_do_what_is_read_from_the_default_branch_whatever_is_checked_out(shop: Shop) -> None:
+    path = ".github/rampgate.yml"
+    shop.github.files[path] = b"commands: {permissions: {abort: admin}}"
+    shop.github.role("tom", "triage")
+    shop.configure(
+        commands={"prefix": "!", "permissions": {"abort": {"permission": "triage", "users": ["tom"]}}},
+        lease="60s", staleAfter="60s", scaleDownDelay="2m",
+    )  # fmt: skip
+    plan = read(shop.room.folder / path).plan
+    rollout = shop.api.create(NewRollout(
+        key="by-hand", plan=plan, version="v2", stable=Slot(name="blue", version="v1"), baseline=True, by="@ann",
+        repository=REPOSITORY, pull_request=shop.number,
+    ))  # fmt: skip
+
+    assert shop.comment("!abort", by="tom").outputs["reason"] == "no_command"
+    for login in ("tom", "ann"):
+        refused = shop.comment("/abort", by=login)
+        assert (decision(refused), refused.outputs["reason"]) == ("refused", "permission_too_little")
+    assert all(entry.event.type != "told" for entry in shop.api.entries(rollout.id))
+
+    assert decision(shop.comment("/abort", by="bob")) == "obeyed"
+    assert shop.api.rollout(rollout.id).state.reason is Reason.ABORTED
+    asked = [one for one in shop.github.exchanges if one.path.endswith(f"/contents/{path}")]
+    assert len(asked) == 4
+    assert all("ref" not in one.query for one in asked), "GitHub reads the default branch where none is named"
 
 
 def test_a_stranger_and_a_misspelt_word_change_nothing(shop: Shop) -> None:
