@@ -1,6 +1,7 @@
 """The Action without a stored key: by its job's token it releases, is cut off, comes back, and is aborted."""
 
 import re
+import signal
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from rampgate.machine.state import Phase
+from rampgate.machine.state import Phase, Reason
 from tests.fakes.oidc import FakeIssuer
 from tests.flagserver.process import FlagServer, bearer
 from tests.scenarios.action import REPOSITORY, Run, Shop
@@ -94,6 +95,28 @@ def test_a_release_by_the_jobs_own_token_survives_its_session_and_obeys_an_abort
         "acme/shop run 4711 attempt 1 (push) by ada", "acme/shop run 4712 attempt 1 (issue_comment) by ada",
     }  # fmt: skip
     check_nothing_leaked(shop, issuer, run, comment, post)
+
+
+def test_a_sweep_by_its_jobs_own_token_undoes_what_a_killed_job_has_left(trusting: Shop, issuer: FakeIssuer) -> None:
+    shop = trusting
+    shop.configure(steps=[{"share": 10, "bake": "10m"}, {"share": 100, "bake": "10m"}])
+    run = without_a_key(shop, "push", {"ref": "refs/heads/main"}, **issuer.environ)
+    rollout = until_rollout(shop.api, shop.rollout().id, lambda one: one.share > 0)
+    run.signal(signal.SIGKILL)
+    run.code()
+    until_rollout(shop.api, rollout.id, lambda one: one.state.needs_hands)
+
+    # As GitHub does: a schedule's job in no environment, on the default branch.
+    issuer.job |= {"environment": None, "event_name": "schedule", "run_id": "4713"}
+    swept = without_a_key(shop, "schedule", {"schedule": "*/5 * * * *"}, **issuer.environ)
+
+    assert swept.code() == 0, swept.log
+    assert "1 rollouts waited for hands" in swept.log
+    ended = shop.api.rollout(rollout.id)
+    assert (ended.state.phase, ended.state.reason, ended.state.actions) == (Phase.REVERTED, Reason.GATE_LOST, ())
+    assert shop.room.running == {"blue": "v1"}
+    assert "acme/shop run 4713 attempt 1 (schedule) by ada" in {one.actor for one in shop.entries()}
+    check_nothing_leaked(shop, issuer, run, swept)
 
 
 def check_nothing_leaked(shop: Shop, issuer: FakeIssuer, *runs: Run) -> None:
