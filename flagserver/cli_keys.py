@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import click
 
-from flagserver.auth import Role, Wish
+from flagserver.auth import KEY_ROLES, Role, Wish
 from flagserver.store.keys import KeyRecord
 from flagserver.terminal import duration, person, services
 
@@ -15,7 +15,7 @@ def keys() -> None:
 
 
 @keys.command("create")
-@click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
+@click.option("--role", type=click.Choice([role.value for role in KEY_ROLES]), required=True)
 @click.option("--environment", help="The environment that the key belongs to; admin keys have none.")
 @click.option("--name", required=True, help="Whose key it is, for the audit log.")
 @click.option("--expires", type=duration, help="After which time it ends, as 90d; else it ends when it is revoked.")

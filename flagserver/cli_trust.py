@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from flagserver.auth import Role
-from flagserver.auth.policies import EVENTS, POLICY, Policy
+from flagserver.auth.policies import EVENTS, OF_BRANCH, OF_PULLS, POLICY, SESSION_ROLES, Policy
 from flagserver.auth.sessions import grant_of
 from flagserver.terminal import person, services
 
@@ -34,10 +35,20 @@ def _many(name: str, dest: str, text: str, *default: str, needed: bool = False) 
 @_many("--event", "events", "An event that may start it.", *EVENTS)
 @_many("--job-environment", "job_environments", "An environment of the repository that a release must run in.")
 @_many("--called-workflow", "called_workflows", "A reusable workflow, owner/name/path@ref, that alone may ask.")
-@click.option("--role", type=click.Choice([Role.OPERATOR.value, Role.SDK.value]), default=Role.OPERATOR.value)
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in SESSION_ROLES]),
+    default=Role.OPERATOR.value,
+    show_default=True,
+    help="forecast: pull requests read what their forecast needs; their event and refs are then the default.",
+)
 def add(**said: Any) -> None:
     """Trust the jobs of a repository; prints the policy's id."""
-    policy = Policy(**{**said, "role": Role(said["role"])})
+    role = Role(said["role"])
+    own = {"events": (OF_BRANCH,), "refs": (OF_PULLS,)} if role is Role.FORECAST else {}
+    asked = click.get_current_context().get_parameter_source
+    untold = {name: value for name, value in own.items() if asked(name) is ParameterSource.DEFAULT}
+    policy = Policy(**{**said, **untold, "role": role})
     click.echo(services().trust.add(policy, by=person()).id)
 
 

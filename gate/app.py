@@ -135,8 +135,7 @@ def _noticed(step: Step, notice: Notice) -> Exit:
 def validate(step: Step, activity: Validate) -> Exit:
     """Look at the configuration, and where the flag server is given, at what the sources answer and what is seen."""
     config = step.config()
-    given = step.inputs.flag_server_url is not None and step.inputs.flag_server_key and not activity.foreign
-    asked = step.server if given else None
+    asked = step.server if step.may_ask and not activity.foreign else None
     found = validated(config, str(step.inputs.config), asked, step.means, say)
     if activity.pull_request is not None and found.lines:
         tell_pull_request(step.github(), activity.pull_request, config, found, say)

@@ -56,6 +56,12 @@ class Step:
         tokens = IdTokens.of_job(self.environ)
         return FlagServer(access.url, JobSession(access.url, tokens, self._environment, say))
 
+    @property
+    def may_ask(self) -> bool:
+        """Whether there is a flag server to ask, and something to ask it with."""
+        key = self.inputs.flag_server_key or IdTokens.are_given(self.environ)
+        return self.inputs.flag_server_url is not None and bool(key)
+
     def _environment(self) -> str | None:
         """The environment that this run is about, where that can be told."""
         try:

@@ -22,8 +22,11 @@ SECRET_LENGTH = 43
 
 
 class Role(StrEnum):
-    """What a key may: each role may all that the one before it may."""
+    """What a key may: each role may all that the one before it may. ``forecast`` is a session's alone: it reaches no
+    route but those that name it.
+    """
 
+    FORECAST = "forecast"
     CLIENT = "client"
     SDK = "sdk"
     OPERATOR = "operator"
@@ -35,6 +38,9 @@ class Role(StrEnum):
 
 
 _ORDER = {role: number for number, role in enumerate(Role)}
+
+KEY_ROLES = tuple(role for role in Role if role is not Role.FORECAST)
+"""The roles that a stored key may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +131,8 @@ def public_part(record: KeyRecord) -> Mapping[str, object]:
 
 
 def _problems(wish: Wish) -> Iterator[Problem]:
+    if wish.role not in KEY_ROLES:
+        yield Problem("role", wish.role.value, ", ".join(KEY_ROLES))
     if wish.role is not Role.ADMIN and not wish.environment:
         yield Problem("environment", "nothing", f"an environment: {wish.role} keys belong to one")
     elif wish.role is not Role.ADMIN and wish.environment:

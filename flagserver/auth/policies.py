@@ -19,13 +19,24 @@ EVENTS = ("push", "workflow_dispatch", "release", "schedule", "issue_comment")
 """The events that a policy admits unless it says otherwise."""
 
 FOREIGN = "pull_request"
-"""Events that begin so run code that nobody has merged: no policy admits them."""
+"""Events that begin so run code that nobody has merged: none is admitted to more than `OF_BRANCH`."""
 
+OF_BRANCH = "pull_request"
+"""The one of them that may forecast. GitHub gives its job a token where the branch is the repository's own, so whoever
+could push it; `pull_request_target` gets one for a fork, too."""
+
+SESSION_ROLES = (Role.OPERATOR, Role.SDK, Role.FORECAST)
+
+OF_PULLS = "refs/pull/*"
+"""Where the workflow of a pull request's run comes from: `refs/pull/<number>/merge`."""
+
+WHY_FOREIGN = "it runs what nobody has merged, and may forecast at most (role forecast)"
 _REPOSITORY = re.compile(r"[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._-]{1,100}")
 _ID = re.compile(r"[1-9][0-9]{0,19}")
 _WORKFLOW = re.compile(r"\.github/workflows/[A-Za-z0-9._-]{1,200}\.ya?ml")
 _CALLED = re.compile(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+/\.github/workflows/[A-Za-z0-9._-]{1,200}\.ya?ml@[!-~]{1,300}")
 _REF = re.compile(r"refs/(heads|tags)/[!-)+-~]{0,300}\*?")
+_PULL_REF = re.compile(r"refs/pull/([1-9][0-9]{0,9}/merge|\*)")
 _EVENT = re.compile(r"[a-z_]{1,100}")
 
 
@@ -46,7 +57,8 @@ class Policy:
             to widen one. None: that needs no environment.
         called_workflows: reusable workflows, ``owner/name/path@ref``, from which alone a token may be asked for.
             None: from any that the workflow calls.
-        role: what its sessions are: ``operator``, or ``sdk`` for those that only read.
+        role: what its sessions are: ``operator``; ``sdk`` for those that only read; ``forecast`` for those of pull
+            requests, which read what the forecast is made of and nothing else.
     """
 
     __pydantic_config__ = STRICT
@@ -78,19 +90,25 @@ def problems(policy: Policy) -> Iterator[Problem]:
         if not form.fullmatch(text):
             yield Problem(path, repr(text[:80]), allowed)
     yield from _each("workflows", policy.workflows, _WORKFLOW, "an exact path such as .github/workflows/release.yml")
-    yield from _each("refs", policy.refs, _REF, "refs/heads/main, or a beginning such as refs/tags/v*")
+    forecasts = policy.role is Role.FORECAST
+    if forecasts:
+        yield from _each("refs", policy.refs, _PULL_REF, f"{OF_PULLS}: a forecast is a pull request's")
+    else:
+        yield from _each("refs", policy.refs, _REF, "refs/heads/main, or a beginning such as refs/tags/v*")
     yield from _each("events", policy.events, _EVENT, "an event such as push")
     yield from _each("called_workflows", policy.called_workflows, _CALLED, "owner/name/path@ref", least=0)
     if policy.flags != (EVERY_FLAG,):
         yield from _each("flags", policy.flags, NAME, "flags by name, or * alone")
     for number, event in enumerate(policy.events):
-        if event.startswith(FOREIGN):
-            yield Problem(f"events.{number}", event, "no pull request's: it runs what nobody has merged")
+        if forecasts and event != OF_BRANCH:
+            yield Problem(f"events.{number}", event, f"{OF_BRANCH} alone, for the role {Role.FORECAST}")
+        elif event.startswith(FOREIGN) and not forecasts:
+            yield Problem(f"events.{number}", event, f"no pull request's: {WHY_FOREIGN}")
     for number, name in enumerate(policy.job_environments):
         if not 0 < len(name) <= 255 or not name.isprintable():
             yield Problem(f"job_environments.{number}", repr(name[:80]), "a name of 1 to 255 printable characters")
-    if policy.role not in (Role.OPERATOR, Role.SDK):
-        yield Problem("role", policy.role, "operator or sdk")
+    if policy.role not in SESSION_ROLES:
+        yield Problem("role", policy.role, " or ".join(SESSION_ROLES))
 
 
 def _each(
@@ -115,6 +133,8 @@ def _misfits(policy: Policy, claims: Mapping[str, Any]) -> Iterator[Problem]:
         yield _wrong(claims, "repository_owner_id", f"{policy.owner_id} (owner of {policy.repository})")
     if claims.get("event_name") not in policy.events:
         yield _wrong(claims, "event_name", _one_of(policy.events))
+    elif str(claims.get("event_name")).startswith(FOREIGN) and policy.role is not Role.FORECAST:
+        yield _wrong(claims, "event_name", f"no pull request's: {WHY_FOREIGN}")
     if not _is_of(claims.get("workflow_ref"), claims.get("repository"), policy):
         files = _one_of(tuple(f"{claims.get('repository')}/{path}" for path in policy.workflows))
         yield _wrong(claims, "workflow_ref", f"{files}, at {_one_of(policy.refs)}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from flagserver.auth import NewKey, Role, Wish, public_part
+from flagserver.auth import KEY_ROLES, NewKey, Role, Wish, public_part
 from flagserver.auth.keyring import OVERLAP
 from flagserver.services import Services
 from flagserver.views.route import Call, Reply, Route, json_reply
@@ -45,7 +45,7 @@ _KEY = {
     "properties": {
         "key": {"type": "string", "description": "Shown once, in the answer that makes it"},
         "selector": {"type": "string"},
-        "role": {"enum": [role.value for role in Role]},
+        "role": {"enum": [role.value for role in KEY_ROLES]},
         "environment": {"type": ["string", "null"]},
         "name": {"type": "string"},
         "origins": {"type": "array", "items": {"type": "string"}},

@@ -150,7 +150,8 @@ class Route:
     """One method of one path. ``role`` is the least that may call it; ``None``: anybody.
 
     ``lines``: the list that it gives can be had as JSON lines. ``sessions``: a job's session may call it, and the
-    answer holds it to its grant; without that, sessions may only read what the role `sdk` may. ``proxied``: a proxy
+    answer holds it to its grant; without that, sessions may only read what the role `sdk` may. ``forecast``: so may a
+    session of that role, which may nothing else. ``proxied``: a proxy
     calls it with a visitor's headers, whose origin is not the caller's. ``status`` is what a success has, ``made``
     other successes, ``refuses`` refusals of its own; ``gives`` is the answer's type, or its JSON schema.
 
@@ -172,6 +173,7 @@ class Route:
     refuses: tuple[int, ...] = ()
     made: Mapping[int, str] = field(default_factory=dict)
     sessions: bool = False
+    forecast: bool = False
     proxied: bool = False
     body: Mapping[str, Any] | None = None
     asks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -206,7 +208,7 @@ def admit(services: Services, route: Route, headers: Mapping[str, str], params: 
     caller = services.keyring.caller(key)
     if caller is None:
         raise _unknown(services, key)
-    if not caller.role.may(route.role):
+    if not (caller.role.may(route.role) or (route.forecast and caller.role is Role.FORECAST)):
         raise NotAllowedError(f"This needs the role {route.role}; the key's is {caller.role}.", code="role")
     environment = params.get("environment")
     if environment is not None and caller.environment not in (None, environment):
@@ -215,7 +217,7 @@ def admit(services: Services, route: Route, headers: Mapping[str, str], params: 
     if caller.role is Role.CLIENT and foreign:
         text = f"This key may not be used from pages of {headers['origin'][:200]}."
         raise NotAllowedError(text, code="origin")
-    if caller.grant is not None and not (route.sessions or _is_reading(route)):
+    if caller.grant is not None and not (route.sessions or route.forecast or _is_reading(route)):
         raise NotAllowedError("A job's session may not do this; it needs a key.", code="session")
     return caller
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter
 
 from flagserver.auth import Role
+from flagserver.auth.policies import SESSION_ROLES
 from flagserver.auth.sessions import grant_of
 from flagserver.errors import NotFoundError
 from flagserver.services import Services
@@ -34,7 +35,7 @@ _SESSION = {
         "selector": {"type": "string"},
         "policy": {"type": "string"},
         "environment": {"type": "string"},
-        "role": {"enum": [Role.SDK.value, Role.OPERATOR.value]},
+        "role": {"enum": [role.value for role in SESSION_ROLES]},
         "job": {"type": "string"},
         "grant": {"type": "object"},
         "created_at": {"type": "number"},
@@ -83,7 +84,7 @@ ROUTES = (
     ),
     Route(
         method="DELETE", path="/v1/session", role=Role.SDK, answer=_end_own, status=204, sessions=True, refuses=(404,),
-        summary="End the session that asks",
+        forecast=True, summary="End the session that asks",
     ),
     Route(method="GET", path="/v1/sessions", role=Role.ADMIN, answer=_list,
         gives={"type": "object", "properties": {"sessions": {"type": "array", "items": _SESSION}}},

@@ -45,7 +45,7 @@ ROUTES = (
     Route(
         method="GET", path="/v1/{environment}/flags/{key}/telemetry", role=Role.OPERATOR, answer=_of_flag,
         query=("since", "until", "rollout", "limit"), asks=up_to(10_080), gives=wire.MINUTES, lines=True,
-        refuses=(404,), sessions=True,
+        refuses=(404,), sessions=True, forecast=True,
         summary="What apps counted of a flag, by whole minute and variant, oldest first",
     ),
     Route(

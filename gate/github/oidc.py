@@ -25,6 +25,11 @@ class IdTokens:
     right: Secret
 
     @classmethod
+    def are_given(cls, environ: Mapping[str, str]) -> bool:
+        """Whether the runner gives this job any."""
+        return all(environ.get(name, "").strip() for name in (_URL, _TOKEN))
+
+    @classmethod
     def of_job(cls, environ: Mapping[str, str]) -> "IdTokens":
         """What the runner gives a job with the permission.
 
@@ -32,7 +37,7 @@ class IdTokens:
             MisuseError: it gives this one nothing.
         """
         url, right = environ.get(_URL, "").strip(), environ.get(_TOKEN, "").strip()
-        if not url or not right:
+        if not cls.are_given(environ):
             raise MisuseError(
                 "No `flag-server-key` is given, and GitHub gives this job no ID token.",
                 why="The flag server must know who asks.",

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from flagserver import wire
 from flagserver.app import create_app
-from flagserver.auth import Role, Wish
+from flagserver.auth import KEY_ROLES, Role, Wish
 from flagserver.errors import StoreGoneError
 from flagserver.services import Services, assemble
 from flagserver.settings import Settings
@@ -66,7 +66,7 @@ class Inside:
             role: self.services.keyring.create(
                 Wish(role=role, environment=None if role is Role.ADMIN else "production", name=role), by="test"
             ).text
-            for role in Role
+            for role in KEY_ROLES
         }
         self._ids = itertools.count(1)
 

@@ -97,6 +97,42 @@ def test_a_release_by_the_jobs_own_token_survives_its_session_and_obeys_an_abort
     check_nothing_leaked(shop, issuer, run, comment, post)
 
 
+def test_a_pull_requests_own_token_gets_its_forecast_and_without_a_policy_a_word(
+    trusting: Shop, issuer: FakeIssuer
+) -> None:
+    shop = trusting
+    shop.configure(metrics=[{"errors": "flagserver"}])
+    head = {"sha": f"{shop.number:039x}f", "repo": {"id": 1}}
+    event = {"action": "opened", "pull_request": {"number": shop.number, "head": head}}
+    file = ".github/workflows/rampgate-check.yml"
+    issuer.job |= {
+        "environment": None, "event_name": "pull_request", "ref": "refs/pull/7/merge",
+        "workflow_ref": f"{REPOSITORY}/{file}@refs/pull/7/merge",
+    }  # fmt: skip
+
+    untrusted = without_a_key(shop, "pull_request", event, **issuer.environ)
+    assert untrusted.code() == 0, untrusted.log
+    assert "No trust policy admits this job" in untrusted.log
+    assert shop.bodies() == []
+
+    policy = {key: value for key, value in POLICY.items() if key != "job_environments"}
+    policy |= {"role": "forecast", "events": ["pull_request"], "refs": ["refs/pull/*"], "workflows": [file]}
+    admin = bearer(shop.server.admin_key)
+    assert requests.post(f"{shop.server.url}/v1/trust", json=policy, headers=admin, timeout=20).status_code == 201
+    slots = {"stable": {"name": "blue", "version": "v1"}, "idle": {"name": "green", "version": None}}
+    flag = f"{shop.server.url}/v1/production/flags/{shop.flag}"
+    made = requests.put(flag, json={"kind": "rollout", "slots": slots}, headers=bearer(shop.key), timeout=20)
+    assert made.status_code == 201, made.text
+
+    run = without_a_key(shop, "pull_request", event, **issuer.environ)
+
+    assert run.code() == 0, run.log
+    (told,) = shop.bodies()
+    assert "dark → 10 % → 50 % → 100 %" in told
+    assert f"the apps have counted nothing of {shop.flag}" in told
+    check_nothing_leaked(shop, issuer, run, untrusted)
+
+
 def test_a_sweep_by_its_jobs_own_token_undoes_what_a_killed_job_has_left(trusting: Shop, issuer: FakeIssuer) -> None:
     shop = trusting
     shop.configure(steps=[{"share": 10, "bake": "10m"}, {"share": 100, "bake": "10m"}])
