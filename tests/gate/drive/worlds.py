@@ -1,14 +1,14 @@
 """A whole world for a driver, in memory: slots that are up or not, users who send requests, a gate that can die."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gate.carry_out import Verify
-from gate.deploy import DeployAction, Deployment, Done, NotUp, Stopped, Work
+from gate.deploy import DeployAction, Deployment, Done, NotUp, RollingDeployer, Stopped, Work
 from gate.drive import Driver, World
 from gate.metrics import Question
 from rampgate.evidence import Counters, Look, Reading, SourceDown, VerdictReason
-from rampgate.plan import RolloutPlan, Step
+from rampgate.plan import RolloutPlan, Step, Strategy, UsersFollow
 from rampgate.rollout import Rollout
 from tests.fakes.flag_server import FakeClock, FakeFlagServer
 
@@ -64,6 +64,38 @@ class Slots:
         else:
             self.running.pop(work.slot, None)
         return Done(text="done")
+
+
+SWITCHED = replace(
+    SECONDS, strategy=Strategy.BLUE_GREEN, steps=(Step(share=100_000, bake=3.0),), hold_back=0,
+    dark=Step(share=0, bake=3.0),
+)  # fmt: skip
+ROLLING = replace(
+    SECONDS, strategy=Strategy.ROLLING, users_follow=UsersFollow.DEPLOYMENT, hold_back=0,
+    targets=("web-1", "web-2", "web-3", "web-4"),
+    steps=(Step(share=25_000, bake=3.0), Step(share=50_000, bake=3.0), Step(share=100_000, bake=3.0)),
+)  # fmt: skip
+
+
+@dataclass
+class Machines:
+    """What really runs on each target of a rolling rollout: a deployer of one of them."""
+
+    running: dict[str, str]
+    broken: Callable[[Work], bool] = lambda _: False
+
+    def run(self, work: Work, keep_going: Callable[[], bool]) -> Deployment:
+        assert work.target is not None
+        if not keep_going():
+            return Stopped(text="told to stop")
+        if self.broken(work):
+            return NotUp(text=f"{work.target} broke")
+        if work.action is DeployAction.ENSURE:
+            self.running[work.target] = work.version
+        version = self.running[work.target]
+        if work.version not in ("", version):
+            return NotUp(text=f"{work.target} runs {version}")
+        return Done(text=f"{work.target} runs {version}", version=version)
 
 
 @dataclass
@@ -131,6 +163,7 @@ class Scene:
         self.server = FakeFlagServer(clock=self.clock, plan=self.plan, baseline=self.baseline)
         self.slots = Slots(clock=self.clock)
         self.users = Users(clock=self.clock, server=self.server)
+        self.machines = Machines(dict.fromkeys(self.plan.targets, "v1"))
 
     def count(self, what: str) -> None:
         self.calls += 1
@@ -138,16 +171,23 @@ class Scene:
             raise Killed(what)
 
     def world(self, holder: str, replaces: Callable[[str], bool] = lambda _: False) -> World:
-        verify: Verify = self._mortal(self.slots.run)
+        run = self._rolling().run if self.plan.in_place else self.slots.run
+        verify: Verify = self._mortal(run)
         return World(
             server=MortalServer(self.server, self.count),  # type: ignore[arg-type]
             source=_Source(self._mortal(self.users.read)),
-            deployer=_Deployer(self._mortal(self.slots.run)),
+            deployer=_Deployer(self._mortal(run)),
             verify=verify,
             report=self.report,
             clock=self.clock,
             holder=holder,
             replaces=replaces,
+        )
+
+    def _rolling(self) -> RollingDeployer:
+        healthy = self.machines.run
+        return RollingDeployer(
+            inner=self.machines, healthy=healthy, restored=healthy, targets=self.plan.targets, every=0.01
         )
 
     def report(self, rollout: Rollout, looks: tuple[Look, ...]) -> None:

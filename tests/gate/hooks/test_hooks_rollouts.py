@@ -15,9 +15,9 @@ from gate.judge.replay import replay
 from rampgate.evidence import Look, VerdictReason, VerdictWord
 from rampgate.machine.events import Judged, Told
 from rampgate.machine.state import Order, Phase, Reason
-from rampgate.plan import Budget, Policy
+from rampgate.plan import Budget, Policy, RolloutPlan
 from rampgate.rollout import Rollout
-from tests.gate.drive.worlds import SECONDS, Scene
+from tests.gate.drive.worlds import ROLLING, SECONDS, SWITCHED, Scene
 from tests.gate.metrics.scripted import Asked, Reply, ScriptedServer, scripted
 
 YES, NO = Reply(status=204), Reply(status=403, body=b"gate is closed")
@@ -98,6 +98,44 @@ def test_where_every_hook_says_yes_each_is_asked_at_its_moment_and_the_release_i
     assert [one["share"] for one in keeper.asked(Moment.CONFIRM_PROMOTION)] == [95.0]
     assert {one["share"] for one in keeper.asked(Moment.ROLLOUT)} == {10.0, 50.0, 95.0}
     assert [one["phase"] for one in keeper.asked(Moment.POST_ROLLOUT)] == ["promoted"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "widenings", "promotion"),
+    [(SWITCHED, [0.0], 100.0), (ROLLING, [0.0, 25.0, 50.0], 100.0)],
+    ids=["blue-green", "rolling"],
+)
+def test_a_switch_and_each_batch_are_asked_about_at_the_same_moments(
+    keeper: Gatekeeper, plan: RolloutPlan, widenings: list[float], promotion: float
+) -> None:
+    keeper.scene = Scene(plan=plan)
+    keeper.answers["rollback"] = [NO]
+    ended = keeper.drive(*(when for when in Moment if when is not Moment.EVENT))
+    assert ended.state.phase is Phase.PROMOTED
+    assert [one["when"] for one in keeper.told[:2]] == ["confirm-rollout", "pre-rollout"]
+    assert [one["share"] for one in keeper.asked(Moment.CONFIRM_TRAFFIC_INCREASE)] == widenings
+    assert [one["share"] for one in keeper.asked(Moment.CONFIRM_PROMOTION)] == [promotion]
+    assert {one["share"] for one in keeper.asked(Moment.ROLLOUT)} == {*widenings[1:], promotion}
+    assert [one["phase"] for one in keeper.asked(Moment.POST_ROLLOUT)] == ["promoted"]
+
+
+def test_a_pre_rollout_hook_that_fails_keeps_every_target_as_it_was(keeper: Gatekeeper) -> None:
+    keeper.scene = Scene(plan=ROLLING)
+    keeper.answers["pre-rollout"] = [NO]
+    ended = keeper.drive(Moment.PRE_ROLLOUT)
+    assert (ended.state.phase, ended.state.reason) == (Phase.FAILED, Reason.VERIFY_FAILED)
+    assert set(keeper.scene.machines.running.values()) == {"v1"}
+    assert {share for _, share in keeper.shares} == {0}
+
+
+def test_a_batch_waits_for_its_hook_and_a_rollback_hook_puts_targets_back(keeper: Gatekeeper) -> None:
+    keeper.scene = Scene(plan=ROLLING)
+    keeper.answers["confirm-traffic-increase"] = [YES, NO]
+    keeper.answers["rollback"] = [NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, YES]
+    ended = keeper.drive(Moment.CONFIRM_TRAFFIC_INCREASE, Moment.ROLLBACK)
+    assert (ended.state.phase, ended.state.reason) == (Phase.REVERTED, Reason.REGRESSED)
+    assert max(entry.share for entry in keeper.scene.server.history) == 25_000
+    assert set(keeper.scene.machines.running.values()) == {"v1"}
 
 
 def test_nothing_is_deployed_before_confirm_rollout_says_yes(keeper: Gatekeeper) -> None:
