@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -12,8 +13,9 @@ import click
 from flagserver.auth import Role, Wish
 from flagserver.cli_keys import keys
 from flagserver.cli_trust import trust
-from flagserver.errors import FlagServerError, NotFoundError
+from flagserver.errors import FlagServerError, NotFoundError, TooLargeError
 from flagserver.services import Services
+from flagserver.store import flags
 from flagserver.store.rollouts import Wanted
 from flagserver.terminal import person, services
 from flagserver.wire import decode
@@ -30,7 +32,8 @@ def main() -> None:
     try:
         cli(standalone_mode=False)
     except FlagServerError as error:
-        print(f"flagserver: {error.message}", file=sys.stderr)
+        for line in map(str, error.problems) if error.problems else (error.message,):
+            print(f"flagserver: {line}", file=sys.stderr)
         sys.exit(2)
     except click.ClickException as error:
         error.show()
@@ -55,7 +58,7 @@ def serve() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from flagserver.serve import serve as run  # noqa: PLC0415  (the other commands need no web server)
 
-    there = services()
+    there = services(first=True)
     there.keyring.refresh()
     if there.keyring.is_empty:
         made = there.keyring.create(Wish(role=Role.ADMIN, environment=None, name="first"), by="flagserver serve")
@@ -67,7 +70,7 @@ def serve() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the database's tables to this version's form. Serving does it, too."""
-    there = services()
+    there = services(first=True)
     click.echo(f"{_shown(there)} is up to date.")
 
 
@@ -86,10 +89,12 @@ def backup(target: Path) -> None:
 def import_flags(file: BinaryIO, environment: str) -> None:
     """Make or replace the flags of a flagd FILE (JSON), with lists and segments if it has them; all or nothing."""
     there = services()
-    document = decode(file.read(MOST_IMPORT + 1))
-    flags, segments = there.documents.take(environment, document, by=person())
-    beside = f" and {segments} segments" if segments else ""
-    click.echo(f"{flags} flags{beside} of {environment} were written.")
+    body = file.read(MOST_IMPORT + 1)
+    if len(body) > MOST_IMPORT:
+        raise TooLargeError(f"{file.name} is larger than {MOST_IMPORT // 1024**2} MiB.")
+    written, segments = there.documents.take(environment, decode(body), by=person())
+    beside = f" and {_counted(segments, 'segment')}" if segments else ""
+    click.echo(f"{environment} has {_counted(written, 'flag')}{beside} as the file says.")
 
 
 @cli.command("export")
@@ -97,7 +102,14 @@ def import_flags(file: BinaryIO, environment: str) -> None:
 @click.option("--plain", is_flag=True, help="What flagd knows alone: without slots, lists and segments.")
 def export_flags(environment: str, plain: bool) -> None:
     """Print an environment's flags as a flagd document, with their lists and segments beside them."""
-    click.echo(json.dumps(services().documents.give(environment, plain=plain), indent=2))
+    there = services()
+    with there.store.read() as tx:
+        known = flags.environments(tx)
+    if environment not in known:
+        near = get_close_matches(environment, known, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise NotFoundError(f"There is no flag in {environment}. Environments with flags: {', '.join(known)}.{hint}")
+    click.echo(json.dumps(there.documents.give(environment, plain=plain), indent=2))
 
 
 @cli.command()
@@ -107,10 +119,11 @@ def export_flags(environment: str, plain: bool) -> None:
 def abort(flag: str, environment: str, reason: str) -> None:
     """Break the glass: take the users of FLAG back to stable, straight in the database."""
     there = services()
-    wanted = Wanted(environment=environment, flag=flag, active=True)
-    found, _ = there.rollouts.find(wanted)
+    active, _ = there.rollouts.find(Wanted(active=True, limit=500))
+    found = [one for one in active if (one.plan.environment, one.plan.flag) == (environment, flag)]
     if not found:
-        raise NotFoundError(f"No rollout of {flag} in {environment} is under way.")
+        others = ", ".join(sorted(f"{one.plan.flag} in {one.plan.environment}" for one in active))
+        raise NotFoundError(f"No rollout of {flag} in {environment} is under way. Under way: {others or 'none'}.")
     refused = False
     for rollout in found:
         event = Told(order=Order.REVERT, by=person(), text=reason)
@@ -121,6 +134,10 @@ def abort(flag: str, environment: str, reason: str) -> None:
         click.echo(f"{rollout.id} of {rollout.version}: {said}")
     if refused:
         sys.exit(1)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _shown(services: Services) -> str:

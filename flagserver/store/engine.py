@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -246,16 +246,22 @@ class Store:
         """Copy a SQLite database into a new file, while it is being served.
 
         Raises:
-            SettingsError: it is PostgreSQL, which has tools of its own for this, or the file exists.
+            SettingsError: it is PostgreSQL, which has tools of its own, or the file exists or cannot be written.
         """
         if self.is_postgres:
             raise SettingsError("A PostgreSQL database is backed up with pg_dump.")
         if target.exists():
             raise SettingsError(f"{target} exists already; a backup writes a new file.")
-        with _told(), closing(self._engine.raw_connection()) as pooled, closing(sqlite3.connect(target)) as copy:
-            connection = pooled.driver_connection
-            assert isinstance(connection, sqlite3.Connection)
-            connection.backup(copy)
+        try:
+            with _told(), closing(self._engine.raw_connection()) as pooled, closing(sqlite3.connect(target)) as copy:
+                connection = pooled.driver_connection
+                assert isinstance(connection, sqlite3.Connection)
+                connection.backup(copy)
+        except sqlite3.Error as error:
+            # Half a copy must not be taken for a whole one.
+            with suppress(OSError):
+                target.unlink(missing_ok=True)
+            raise SettingsError(f"{target} could not be written: {error}.") from error
 
     def _moment(self, connection: Connection) -> float:
         if self._given is not None:

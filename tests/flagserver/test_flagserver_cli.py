@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from flagserver.cli import cli
-from flagserver.errors import FlagServerError, SettingsError
+from flagserver.cli import MOST_IMPORT, cli, main
+from flagserver.errors import FlagServerError, NotFoundError, SettingsError, TooLargeError
 from flagserver.settings import SETTINGS, Keep, LogForm, Settings, read_settings
+
+LAMP = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "on"}
 
 
 @pytest.fixture
@@ -91,7 +93,58 @@ def test_a_file_with_problems_changes_nothing_and_names_them_all(box: Path) -> N
     error = run("import", "bad.json", "--environment", "production").exception
     assert isinstance(error, FlagServerError)
     assert {"flags.x.state", "flags.y y"} <= {one.path for one in error.problems}
-    assert json.loads(run("export", "--environment", "production").stdout)["flags"] == {}
+    assert isinstance(run("export", "--environment", "production").exception, NotFoundError)
+
+
+def test_a_command_in_the_wrong_place_says_so_and_makes_no_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FLAGSERVER_DATABASE_URL", raising=False)
+    for words in ("keys list", "abort shop --environment production", "backup x.db", "trust list"):
+        error = run(*words.split()).exception
+        assert isinstance(error, SettingsError)
+        assert f"There is no database {tmp_path / 'flagserver.db'}" in error.message
+    assert list(tmp_path.iterdir()) == []
+    assert run("migrate").exit_code == 0
+    assert run("keys", "list").exit_code == 0
+
+
+@pytest.mark.usefixtures("box")
+def test_an_environment_that_has_no_flags_is_not_exported_as_an_empty_one() -> None:
+    Path("flags.json").write_text(json.dumps({"flags": {"lamp": LAMP}}))
+    assert (
+        run("import", "flags.json", "--environment", "production").stdout == "production has 1 flag as the file says.\n"
+    )
+    error = run("export", "--environment", "prodution").exception
+    assert isinstance(error, FlagServerError)
+    assert "Environments with flags: production. Did you mean production?" in error.message
+
+
+def test_a_backup_that_cannot_be_written_says_why(box: Path) -> None:
+    error = run("backup", str(box / "nowhere" / "copy.db")).exception
+    assert isinstance(error, SettingsError)
+    assert "copy.db could not be written" in error.message
+
+
+@pytest.mark.usefixtures("box")
+def test_a_file_that_is_too_large_is_called_that() -> None:
+    Path("flags.json").write_bytes(b" " * (MOST_IMPORT + 1))
+    assert isinstance(run("import", "flags.json", "--environment", "production").exception, TooLargeError)
+
+
+def test_every_problem_has_a_line_of_its_own(
+    box: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (box / "bad.json").write_text(json.dumps({"flags": {"x": {"state": "NO", "variants": {}}}}))
+    monkeypatch.setattr("sys.argv", ["flagserver", "import", "bad.json", "--environment", "production"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[:2] for line in lines] == [
+        ["flagserver", " flags.x.state"], ["flagserver", " flags.x.variants"],
+    ]  # fmt: skip
 
 
 def test_a_backup_is_written_once(box: Path) -> None:
