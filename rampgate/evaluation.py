@@ -22,6 +22,7 @@ from rampgate.bucketing import hash_of
 from rampgate.flags import Flag, FlagSet, FlagState, MetadataValue, ValueType, copied, value_type
 from rampgate.targeting import Listed, Rule, UnknownOperatorError, UserSplit, compile_rule, lists_of, user_split
 from rampgate.targeting.coercion import is_number, text
+from rampgate.targeting.work import TooMuchWorkError
 
 
 class Reason(StrEnum):
@@ -226,6 +227,8 @@ class _Resolver:
             return self.answer(self._rule(context, now))
         except UnknownOperatorError as error:
             return self._failed(ErrorCode.PARSE_ERROR, str(error))
+        except TooMuchWorkError as error:
+            return self._failed(ErrorCode.GENERAL, str(error))
         except Exception as error:  # whatever a context holds, an app's lookup must not fail
             return self._failed(ErrorCode.GENERAL, f"The targeting failed: {type(error).__name__}.")
 

@@ -4,6 +4,7 @@ Existing providers turn an answer without `variant` or `reason`, or an error wit
 """
 
 from hashlib import blake2b
+from json import JSONEncoder
 from typing import Any
 
 from flagserver.auth import Role
@@ -29,6 +30,11 @@ class _ContextError(Exception):
 
 EVENTS = "/ofrep/v1/events"
 """Where pages hear of changes. OFREP leaves the address to the server: providers take it from the bulk answer."""
+
+MOST_CONTEXT = 64 * 1024
+"""Bytes of the largest context. Rules run over it on the event loop, and everybody may send one."""
+
+_CANONICAL = JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 INACTIVE = 120
 """Seconds after which a page that nobody looks at should end its stream; OFREP's own default."""
@@ -112,10 +118,12 @@ def _visits(services: Services, published: Published, tokens: str) -> str:
 
 
 def _digest(context: dict[str, Any]) -> str:
-    return blake2b(encode(_sorted(context)), digest_size=8).hexdigest()
+    return blake2b(_CANONICAL.encode(context).encode(), digest_size=8).hexdigest()
 
 
 def _context(body: bytes) -> dict[str, Any]:
+    if len(body) > MOST_CONTEXT:
+        raise _ContextError("INVALID_CONTEXT", f"The context is larger than {MOST_CONTEXT // 1024} KiB.")
     try:
         document = decode(body) if body else {}
     except InvalidError as error:
@@ -129,12 +137,6 @@ def _context(body: bytes) -> dict[str, Any]:
     if not isinstance(key, str):
         raise _ContextError("INVALID_CONTEXT", "`targetingKey` must be text.")
     return context
-
-
-def _sorted(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _sorted(value[name]) for name in sorted(value)}
-    return [_sorted(one) for one in value] if isinstance(value, list) else value
 
 
 _EVALUATED = {

@@ -6,9 +6,11 @@ rules differ in ways that matter here: true is 1, "1_0" is a number, null sorts 
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import TypeGuard
+
+from rampgate.targeting.work import spend
 
 NAN = math.nan
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?|Infinity)")
@@ -80,10 +82,20 @@ def text(value: object) -> str:
     if value is None:
         return "null"
     if is_array(value):
-        return ",".join("" if member is None else text(member) for member in value)
+        return ",".join(_leaves(value))
     if isinstance(value, date):
         return value.isoformat()
     return "[object Object]"
+
+
+def _leaves(array: Iterable[object]) -> Iterator[str]:
+    """The texts of an array's members, and of theirs. An array that holds itself many times over is soon too much."""
+    for member in array:
+        spend(1)
+        if is_array(member) and member:
+            yield from _leaves(member)
+        else:
+            yield "" if member is None else text(member)
 
 
 def loosely_equal(one: object, other: object) -> bool:

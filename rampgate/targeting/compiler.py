@@ -12,6 +12,8 @@ from rampgate.bucketing import hash_of
 from rampgate.flags import copied
 from rampgate.targeting.coercion import is_array, number, text, truthy
 from rampgate.targeting.operators import OPERATORS, fixed_split, share_out
+from rampgate.targeting.paths import absent, follow, look_up
+from rampgate.targeting.work import counted, spend, weighed
 
 Rule = Callable[[object, float], object]
 """A compiled rule: called with the data in scope and the time in seconds since the epoch."""
@@ -25,11 +27,16 @@ class UnknownOperatorError(Exception):
 
 @dataclass(slots=True)
 class _Compiler:
-    """One flag's compilation. ``at_root`` says whether a rule sees the whole context or one member of an array."""
+    """One flag's compilation. ``at_root`` says whether a rule sees the whole context or one member of an array.
+
+    ``operators`` is how many were compiled so far, ``repeats`` whether one of them runs a rule over an array.
+    """
 
     flag_key: str
     evaluators: Mapping[str, object]
     uses_time: bool = False
+    operators: int = 0
+    repeats: bool = False
     shared: dict[tuple[str, bool], Rule] = field(default_factory=dict)
     open: list[str] = field(default_factory=list)
 
@@ -39,6 +46,7 @@ class _Compiler:
         if not isinstance(logic, Mapping) or len(logic) != 1:
             literal = copied(logic)
             return lambda _data, _now: literal
+        self.operators += 1
         (name, given), *_ = logic.items()
         arguments = list(given) if isinstance(given, list | tuple) else [given]
         if name == "$ref":
@@ -46,8 +54,22 @@ class _Compiler:
         if name in MAKERS:
             return MAKERS[name](self, arguments, at_root)
         if name in OPERATORS:
-            return _applied(OPERATORS[name], self.each(arguments, at_root))
+            operator = OPERATORS[name] if at_root else weighed(OPERATORS[name])
+            return _applied(operator, self.each(arguments, at_root))
         return _unknown(f"operator {name}")
+
+    def repeated(self, logic: object) -> Rule:
+        """A rule that is run once for each member of an array, its work counted."""
+        self.repeats = True
+        before = self.operators
+        rule = self.compile(logic, False)
+        work = 1 + self.operators - before
+
+        def step(data: object, now: float) -> object:
+            spend(work)
+            return rule(data, now)
+
+        return step
 
     def each(self, arguments: Iterable[object], at_root: bool) -> tuple[Rule, ...]:
         return tuple(self.compile(argument, at_root) for argument in arguments)
@@ -88,7 +110,7 @@ def compile_rule(logic: object, flag_key: str, evaluators: Mapping[str, object])
     """
     compiler = _Compiler(flag_key, evaluators)
     rule = compiler.compile(logic, True)
-    return CompiledRule(rule, compiler.uses_time)
+    return CompiledRule(counted(rule) if compiler.repeats else rule, compiler.uses_time)
 
 
 def _applied(operator: Callable[..., object], rules: tuple[Rule, ...]) -> Rule:
@@ -231,7 +253,7 @@ def _missing(compiler: _Compiler, arguments: Sequence[object], at_root: bool) ->
         given: Sequence[object] = [rule(data, now) for rule in rules]
         if given and is_array(given[0]):
             given = given[0]
-        return _absent(scope(data, now), given)
+        return absent(scope(data, now), given)
 
     return missing
 
@@ -243,37 +265,10 @@ def _missing_some(compiler: _Compiler, arguments: Sequence[object], at_root: boo
         count, names, *_ = [*(rule(data, now) for rule in rules), None, None]
         if not is_array(names):
             return []
-        absent = _absent(scope(data, now), names)
-        return [] if len(names) - len(absent) >= number(count) else absent
+        gone = absent(scope(data, now), names)
+        return [] if len(names) - len(gone) >= number(count) else gone
 
     return missing_some
-
-
-def _absent(scope: object, names: Sequence[object]) -> list[object]:
-    return [name for name in names if look_up(scope, name) in (None, "")]
-
-
-def look_up(scope: object, name: object) -> object:
-    """What ``var`` finds under a name that was computed."""
-    return scope if name is None or name == "" else follow(scope, text(name).split("."))
-
-
-def follow(data: object, path: Iterable[str]) -> object:
-    """Walk down a dotted path as JavaScript would, ``length`` and whole indices included; ``None``: not there."""
-    for step in path:
-        if isinstance(data, Mapping):
-            data = data.get(step)
-        elif isinstance(data, str | list | tuple):
-            if step == "length":
-                data = len(data)
-                continue
-            index = int(step) if step.isascii() and step.isdigit() and len(step) < 10 else -1
-            if index < 0 or index >= len(data) or step != str(index):
-                return None
-            data = data[index]
-        else:
-            return None
-    return data
 
 
 def _over(kind: str) -> Maker:
@@ -281,7 +276,7 @@ def _over(kind: str) -> Maker:
 
     def make(compiler: _Compiler, arguments: Sequence[object], at_root: bool) -> Rule:
         source = compiler.compile(arguments[0] if arguments else None, at_root)
-        each = compiler.compile(arguments[1] if len(arguments) > 1 else None, False)
+        each = compiler.repeated(arguments[1] if len(arguments) > 1 else None)
         finish = _FINISH[kind]
 
         def run(data: object, now: float) -> object:
@@ -304,7 +299,7 @@ _FINISH: Mapping[str, Callable[[Sequence[object], Callable[[object], object]], o
 
 def _reduce(compiler: _Compiler, arguments: Sequence[object], at_root: bool) -> Rule:
     source = compiler.compile(arguments[0] if arguments else None, at_root)
-    step = compiler.compile(arguments[1] if len(arguments) > 1 else None, False)
+    step = compiler.repeated(arguments[1] if len(arguments) > 1 else None)
     start = compiler.compile(arguments[2] if len(arguments) > 2 else None, at_root)
 
     def reduce(data: object, now: float) -> object:
@@ -320,7 +315,8 @@ def _among(compiler: _Compiler, arguments: Sequence[object], at_root: bool) -> R
     """``in``: a literal list of texts, such as an allow list, is searched by hash."""
     haystack = arguments[1] if len(arguments) > 1 else None
     if not is_array(haystack) or not all(isinstance(member, str) for member in haystack):
-        return _applied(OPERATORS["in"], compiler.each(arguments, at_root))
+        found_in = OPERATORS["in"] if at_root else weighed(OPERATORS["in"])
+        return _applied(found_in, compiler.each(arguments, at_root))
     needle, members = compiler.compile(arguments[0], at_root), frozenset(haystack)
 
     def listed(data: object, now: float) -> object:

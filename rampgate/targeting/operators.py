@@ -40,7 +40,10 @@ def add(*values: object) -> object:
 
 
 def multiply(*values: object) -> object:
-    return math.prod(leading_number(value) for value in values)
+    product = math.prod(leading_number(value) for value in values)
+    # Beyond a double's range it is infinite, as in JavaScript; Python would go on for as many digits as there are.
+    too_long = isinstance(product, int) and product.bit_length() > 1024
+    return (math.inf if product > 0 else -math.inf) if too_long else product
 
 
 def subtract(a: object = None, *rest: object) -> object:

@@ -71,6 +71,7 @@ def test_every_error_has_a_code_and_details(server: Inside) -> None:
         (b'{"context": 1}', "INVALID_CONTEXT"),
         (b'{"context": {}}', "TARGETING_KEY_MISSING"), (b'{"context": {"targetingKey": 7}}', "INVALID_CONTEXT"),
         (b'{"context": {"targetingKey": ""}}', "TARGETING_KEY_MISSING"), (b"[" * 5000, "PARSE_ERROR"),
+        (b'{"context": {"targetingKey": "ada", "bio": "%s"}}' % (b"x" * 65_536), "INVALID_CONTEXT"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("where", ["", "/plain"])
