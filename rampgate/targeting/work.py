@@ -2,8 +2,9 @@
 must not hold up everybody else. Counted only where a rule repeats; all other rules pay nothing.
 """
 
-import threading
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
 
 MOST_WORK = 100_000
 """Units of one evaluation: operators run, members of arrays read, and every 64 characters of text made. About 20 ms."""
@@ -15,12 +16,13 @@ class TooMuchWorkError(Exception):
     """A rule repeats more than an evaluation may."""
 
 
-class _Left(threading.local):
-    units: int | None = None
-    """What the evaluation of this thread has left; ``None``: it is not counted."""
+@dataclass(slots=True)
+class _Left:
+    units: int = MOST_WORK
 
 
-_left = _Left()
+_left: ContextVar[_Left | None] = ContextVar("left", default=None)
+"""What the evaluation under way has left; ``None``: it is not counted."""
 
 
 def spend(units: int) -> None:
@@ -29,10 +31,11 @@ def spend(units: int) -> None:
     Raises:
         TooMuchWorkError: it was more than an evaluation may be.
     """
-    if _left.units is None:
+    left = _left.get()
+    if left is None:
         return
-    _left.units -= units
-    if _left.units < 0:
+    left.units -= units
+    if left.units < 0:
         raise TooMuchWorkError(f"The targeting repeats too much: more than {MOST_WORK} steps for one answer.")
 
 
@@ -40,11 +43,11 @@ def counted(rule: Callable[[object, float], object]) -> Callable[[object, float]
     """The rule, each of whose evaluations may be so much work and no more."""
 
     def run(data: object, now: float) -> object:
-        _left.units = MOST_WORK
+        before = _left.set(_Left())
         try:
             return rule(data, now)
         finally:
-            _left.units = None
+            _left.reset(before)
 
     return run
 
