@@ -61,9 +61,11 @@ def serve() -> None:
     there = services(first=True)
     there.keyring.refresh()
     if there.keyring.is_empty:
-        made = there.keyring.create(Wish(role=Role.ADMIN, environment=None, name="first"), by="flagserver serve")
-        # The one place that shows it; the log never does.
-        print(f"admin key, shown once: {made.text}", flush=True)
+        wish = Wish(role=Role.ADMIN, environment=None, name="first")
+        made = there.keyring.create_first(wish, by="flagserver serve")
+        if made is not None:
+            # The one place that shows it; the log never does.
+            print(f"admin key, shown once: {made.text}", flush=True)
     run(there)
 
 

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from flagserver.auth.grant import Grant
 from flagserver.auth.keys import SECRET_LENGTH, Caller, NewKey, Role, Wish, make_key, rotated, verifier
 from flagserver.errors import NotFoundError, SettingsError, StoreGoneError
-from flagserver.store import Store, audit, trust
+from flagserver.store import Store, Tx, audit, trust
 from flagserver.store import keys as kept
-from flagserver.store.engine import current_versions
+from flagserver.store.engine import bump, current_versions
 from flagserver.store.keys import KeyRecord
 from flagserver.store.trust import SessionRecord
 
@@ -169,12 +169,17 @@ class Keyring:
             InvalidError: everything that is wrong with the wish.
         """
         with self._store.write() as tx:
-            made = make_key(wish, by=by, now=tx.now)
-            kept.insert(tx, made.record)
-            audit.record(
-                tx, actor=by, action="key.created", environment=wish.environment, subject=made.record.selector,
-                after={"role": wish.role.value, "name": wish.name, "expires_at": made.record.expires_at},
-            )  # fmt: skip
+            made = _made(tx, wish, by)
+        self.refresh()
+        return made
+
+    def create_first(self, wish: Wish, *, by: str) -> NewKey | None:
+        """The same where no key is in use; ``None``: there is one, and be it from a server that started just now."""
+        with self._store.write() as tx:
+            # This row is one writer's at a time: whoever starts at the same moment waits here.
+            bump(tx, "keys")
+            is_first = all(one.revoked_at is not None for one in kept.every(tx))
+            made = _made(tx, wish, by) if is_first else None
         self.refresh()
         return made
 
@@ -222,6 +227,16 @@ class Keyring:
 
 _ROLES = frozenset(Role)
 """A role that a newer server wrote, and this one does not know, admits nobody here."""
+
+
+def _made(tx: Tx, wish: Wish, by: str) -> NewKey:
+    made = make_key(wish, by=by, now=tx.now)
+    kept.insert(tx, made.record)
+    audit.record(
+        tx, actor=by, action="key.created", environment=wish.environment, subject=made.record.selector,
+        after={"role": wish.role.value, "name": wish.name, "expires_at": made.record.expires_at},
+    )  # fmt: skip
+    return made
 
 
 def _entry(one: KeyRecord) -> tuple[bytes, _Entry]:

@@ -170,11 +170,11 @@ class Store:
             tx.finish()
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _writing(self, busy_ms: int = _BUSY_MS) -> Iterator[Connection]:
         try:
             with _told(), self._turn(), self._engine.connect() as connection:
                 connection.execution_options(rampgate_write=True)
-                with connection.begin():
+                with self._patient(connection, busy_ms), connection.begin():
                     yield connection
         except StoreGoneError as error:
             if self._unwritten is None:
@@ -182,6 +182,20 @@ class Store:
             self._unwritten = error.message
             raise
         self._unwritten = None
+
+    @contextmanager
+    def _patient(self, connection: Connection, busy_ms: int) -> Iterator[None]:
+        """Wait this long for other processes that write to the same SQLite file."""
+        if self.is_postgres or busy_ms == _BUSY_MS:
+            yield
+            return
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.execute(f"PRAGMA busy_timeout = {busy_ms}")
+        try:
+            yield
+        finally:
+            driver.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -214,11 +228,11 @@ class Store:
             SettingsError: the database was written by a newer version that this one does not understand.
             StoreGoneError: the database cannot be reached.
         """
-        with self._writing() as connection:
+        # Another server's migration may take its time, and so may this one.
+        with self._writing(busy_ms=int(_MIGRATING * 1000)) as connection:
             if not self.is_postgres:
                 migrate(connection)
                 return
-            # Another replica's migration may take its time, and so may this one.
             session = connection.connection.driver_connection
             assert session is not None
             session.patience, usual = _MIGRATING, session.patience

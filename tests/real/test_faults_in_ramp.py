@@ -1,5 +1,5 @@
 """A ramp driven by looks while what it stands on is killed: `rampgate run` as a process, apps that count for real,
-two replicas behind a door, and their PostgreSQL. It goes on, or reverts by the law; no accepted look is lost or doubled.
+two replicas behind a door, and their PostgreSQL. It goes on, or reverts by the law; no accepted look is lost or twice.
 """
 
 import json
