@@ -29,6 +29,7 @@ from gate.parting import JobEnd
 from gate.release import Gate, Release, fitting, is_left_alone, left_behind, release
 from gate.report import page, result
 from gate.report.result import Decision
+from gate.report.short import waited
 from gate.runner_files import Level, RunnerFiles, annotation
 from gate.step import Step, say
 from gate.telling import Telling
@@ -330,7 +331,7 @@ def sweep(step: Step) -> Exit:
         except RampgateError as error:
             unfinished += 1
             say(annotation(Level.ERROR, f"Rollout {one.id} still waits for hands. {error}", title="Rampgate"))
-    say(f"{len(left)} rollouts waited for hands." if left else "Nothing waits for hands.")
+    say(waited(len(left)))
     return Exit.UNFINISHED if unfinished else Exit.DONE
 
 

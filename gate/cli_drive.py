@@ -24,6 +24,7 @@ from gate.parting import Asked, never
 from gate.release import Gate, fitting, left_behind
 from gate.report.page import Links, headline
 from gate.report.result import decision_of, exit_of
+from gate.report.short import waited
 from gate.runner_files import RunnerFiles, as_people_read
 from gate.telling import Audience, Telling
 from gate.terminal import flag_server, folder_of, say, spoken
@@ -103,7 +104,7 @@ def sweep(environment: str | None, folder: Path) -> None:
         except RampgateError as error:
             unfinished += 1
             click.echo(f"Rollout {one.id} still waits for hands. {error}", err=True)
-    click.echo(f"{len(left)} rollouts waited for hands." if left else "Nothing waits for hands.")
+    click.echo(waited(len(left)))
     if unfinished:
         sys.exit(Exit.UNFINISHED)
 

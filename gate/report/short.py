@@ -25,6 +25,13 @@ def short(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now
     return cut(harmless(one_line(_said(rollout, looks, entries, now), 400)), LONGEST)
 
 
+def waited(count: int) -> str:
+    """What a sweep found."""
+    if not count:
+        return "Nothing waits for hands."
+    return "1 rollout waited for hands." if count == 1 else f"{count} rollouts waited for hands."
+
+
 def _said(rollout: Rollout, looks: Sequence[Look], entries: Sequence[Entry], now: float) -> str:
     state = rollout.state
     match state.phase:

@@ -71,7 +71,7 @@ def told(story: Story) -> Iterator[str]:
     yield summary(rollout, looks, entries, story.now, LINKS)
     for words in (follow_up.issue, follow_up.revert):
         yield words(rollout, looks, entries, LINKS).body
-    yield replies.status((rollout,))
+    yield replies.status([(rollout, looks)])
     yield wording.failed(rollout, NASTY)
     yield wording.under_way(rollout, NASTY)
     yield wording.no_run(rollout)

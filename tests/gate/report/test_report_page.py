@@ -12,6 +12,7 @@ from gate.errors import Exit
 from gate.report import Decision, Links, comment, decided, decision_of, exit_of, outputs, percentage, summary, tick
 from gate.report.page import COMMENT_LIMIT
 from gate.report.prose import code, order, plain
+from gate.report.short import waited
 from rampgate.criteria import MetricKind, MetricSettings
 from rampgate.evidence import Sample
 from rampgate.figures import notable
@@ -296,3 +297,8 @@ def test_what_was_taken_back_says_what_to_do_next(name: str, said: str) -> None:
 def test_commands_are_written_with_the_prefix_of_the_rollouts_own_configuration() -> None:
     rollout = replace(STORIES["ramping"]().rollout(), config={"commands": {"prefix": "/rg "}})
     assert [order(rollout, "abort"), order(replace(rollout, config={}), "abort")] == ["`/rg abort`", "`/abort`"]
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "Nothing waits"), (1, "1 rollout waited"), (2, "2 rollouts waited")])
+def test_a_sweep_says_how_many_it_found(count: int, said: str) -> None:
+    assert waited(count).startswith(said)
