@@ -26,7 +26,7 @@ $(READY): requirements-dev.txt pyproject.toml sdk/pyproject.toml
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e sdk -e .
 	@touch $@
 
-demo: $(READY) ## Three releases of a small shop, end to end; SCENARIO=healthy|broken|killed|crashed|aborted runs one
+demo: $(READY) ## Three releases of a small shop, end to end; SCENARIO=healthy|broken|killed|crashed|aborted|blue-green runs one
 	@$(BIN)/python -m examples.demo $(SCENARIO)
 
 test: $(READY) ## Every test that needs nothing but Python and its packages
@@ -54,7 +54,7 @@ bench: build/bench/.ready ## Measure what the README claims, as ratios in one ru
 	  echo "== $$file"; PYTHONPATH=. $(BIN)/python "$$file" || missed="$$missed $$file"; done; \
 	  if [ -n "$$missed" ]; then echo "Not all bounds are held:$$missed"; exit 1; fi
 
-bench-downtime: $(READY) ## Measure that switching costs no request; writes the table of docs/zero-downtime.md (about 5 minutes)
+bench-downtime: $(READY) ## Measure that switching costs no request; writes the tables of docs/zero-downtime.md (about 5 minutes)
 	@$(BIN)/python -m bench.downtime
 
 docs: $(READY) ## Write the pages that are made from the code

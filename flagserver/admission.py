@@ -131,11 +131,11 @@ def _others(new: NewRollout, found: Found, but: RolloutRecord | None) -> tuple[R
                 _same_way(new, one)
             return left_over
         unfinished = at_work
-    _same_way(new, unfinished)
     state = unfinished.state
     about = f"Rollout {unfinished.id} of {unfinished.version} is {state.phase}"
     if new.plan.supersede is Supersede.QUEUE:
         raise ConflictError(f"{about}; ask again when it has ended.", code="queued_behind", about=unfinished.id)
+    _same_way(new, unfinished)
     if new.plan.supersede is Supersede.REFUSE:
         text = f"{about}, and the plan says `supersede: refuse`."
         raise ConflictError(text, code="rollout_in_progress", about=unfinished.id)
@@ -151,8 +151,8 @@ def _same_way(new: NewRollout, before: RolloutRecord) -> None:
         return
     text = (
         f"Rollout {before.id} of {before.version} is {before.plan.strategy} and not finished; {new.plan.strategy} "
-        "cannot take it over, since one moves machines and the other users. Finish it first, by `rampgate sweep` from "
-        "the commit that it started with."
+        "cannot take it over, since one moves machines and the other users. Let it end, or `/abort` it; what then waits "
+        "for hands ends by `rampgate sweep` from the commit that it started with."
     )
     raise ConflictError(text, code="rollout_in_progress", about=before.id)
 
@@ -192,7 +192,9 @@ def _slots(new: NewRollout, flag: FlagRecord | None) -> Slots:
 def slots_after(slots: Slots, record: RolloutRecord, event: Event, before: State, transition: Transition) -> Slots:
     """A flag's slots after an event: traded once the old version retires, a slot emptied once it was taken away."""
     if transition.state.retirement_begun and not before.retirement_begun and slots.stable.name == record.stable.name:
-        slots = Slots(stable=record.canary, idle=Slot(name=record.stable.name, version=record.stable.version))
+        # Where machines were replaced in place, nothing is left of the old version.
+        left = None if record.plan.in_place else record.stable.version
+        slots = Slots(stable=record.canary, idle=Slot(name=record.stable.name, version=left))
     if not isinstance(event, CarriedOut) or transition.refusal is not None:
         return slots
     kind = next((one.kind for one in before.actions if one.number == event.action), None)

@@ -1,4 +1,4 @@
-"""One cell of the table: one front door and one strategy, under load through everything that a release can meet."""
+"""One row of the tables: one front door and one strategy, under load through everything that a release can meet."""
 
 import json
 import os
@@ -12,49 +12,93 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from bench.downtime.balanced import balanced
 from bench.downtime.load import Counted, Load
-from bench.downtime.release import Releases, Slots
+from bench.downtime.machines import Slots, Targets
+from bench.downtime.release import Releases
 from rampgate.plan import Strategy
 from tests.flagserver.process import FlagServer
 from tests.real.doors import RECIPES, Door, Places, await_port, free_port, opened, retire
 
-PAUSE = 0.7
+PAUSE = 0.5
 """Seconds between one event and the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What the load of one story met; ``orders`` are POSTs, where the door takes them."""
+
+    gets: Counted
+    orders: Counted | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bad:
+    """A canary that answers 500: how many of those were served, what else failed, and after how many seconds the judge
+    was sure and the last of them was served."""
+
+    own: int
+    others: int
+    requests: int
+    sure: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """``door`` is ``None`` for the shop's own front door, which asks the SDK. ``orders``: POSTs, where it has them."""
+    """``door`` is ``None`` for the shop's own front door, which asks the SDK."""
 
     door: Door | None
     strategy: Strategy
-    switching: Counted
-    crashed: Counted
-    orders: Counted | None
+    switching: Loaded
+    crashed: Loaded
+    bad: Bad
 
 
 def measure(door: Door | None, strategy: Strategy, folder: Path) -> Cell:
     with ExitStack() as stack:
         server = stack.enter_context(FlagServer(folder))
-        slots = Slots(folder, stack)
-        slots.ensure("blue")
-        releases = Releases(server, slots, strategy)
-        if door is None:
-            url = stack.enter_context(shop_front(server, slots, folder))
+        machines: Slots | Targets
+        if strategy is Strategy.ROLLING:
+            assert door is not None, "no flag moves the users of a rolling rollout"
+            machines = Targets(folder, stack)
+            url = stack.enter_context(balanced(door, folder, machines))
+        elif door is None:
+            machines = Slots(folder, stack)
+            url = stack.enter_context(shop_front(server, machines, folder))
         else:
-            client = server.key("client")
-            places = Places(blue=slots.ports["blue"], green=slots.ports["green"], flagserver=server.port, key=client)
+            machines = Slots(folder, stack)
+            places = Places(**machines.ports, flagserver=server.port, key=server.key("client"))
             url = stack.enter_context(opened(door, folder, places))
-            slots.before_retiring = partial(retire, door, folder)
-        with Load(url, folder, "GET") as switching:
+            machines.before_ending = partial(retire, door, folder)
+        releases = Releases(server, machines, strategy)
+        with loaded(url, folder, orders=door is not None) as loads:
             switch(releases, server)
-        crashed, orders = crash(releases, url, folder, with_orders=door is not None)
-    return Cell(door=door, strategy=strategy, switching=switching.counted, crashed=crashed, orders=orders)
+        switching = counted(loads)
+        with loaded(url, folder, orders=door is not None) as loads:
+            crash(releases)
+        crashed = counted(loads)
+        releases.revert()
+        bad = spoil(releases, url, folder)
+    return Cell(door=door, strategy=strategy, switching=switching, crashed=crashed, bad=bad)
+
+
+@contextmanager
+def loaded(url: str, folder: Path, *, orders: bool) -> Iterator[list[Load]]:
+    with ExitStack() as stack:
+        loads = [stack.enter_context(Load(url, folder, "GET"))]
+        if orders:
+            loads.append(stack.enter_context(Load(url, folder, "POST", 4)))
+        yield loads
+
+
+def counted(loads: list[Load]) -> Loaded:
+    gets, *orders = (one.counted for one in loads)
+    return Loaded(gets=gets, orders=orders[0] if orders else None)
 
 
 def switch(releases: Releases, server: FlagServer) -> None:
     """A release that is promoted, with the flag server hung, killed and restarted on the way; one that is reverted."""
-    canary = releases.begin()
+    releases.begin()
     for number in range(len(releases.shares)):
         time.sleep(PAUSE)
         releases.widen()
@@ -64,7 +108,7 @@ def switch(releases: Releases, server: FlagServer) -> None:
             time.sleep(PAUSE)
             server.process.send_signal(signal.SIGCONT)
     time.sleep(PAUSE)
-    assert releases.slots.served(canary), f"no load reached {canary}"
+    assert releases.machines.seen(canary=True)["GET"], "no load reached the new version"
     server.kill()
     time.sleep(PAUSE)
     server.start()
@@ -77,19 +121,26 @@ def switch(releases: Releases, server: FlagServer) -> None:
     time.sleep(PAUSE)
 
 
-def crash(releases: Releases, url: str, folder: Path, *, with_orders: bool) -> tuple[Counted, Counted | None]:
+def crash(releases: Releases) -> None:
     """The canary is killed at 50 %, or at 100 % where all users switch at once."""
-    canary = releases.begin()
+    releases.begin()
     for _ in releases.shares[:2]:
         releases.widen()
-    with ExitStack() as stack:
-        load = stack.enter_context(Load(url, folder, "GET"))
-        orders = stack.enter_context(Load(url, folder, "POST", 4)) if with_orders else None
+    time.sleep(PAUSE)
+    releases.machines.crash()
+    time.sleep(4 * PAUSE)
+
+
+def spoil(releases: Releases, url: str, folder: Path) -> Bad:
+    """The canary answers 500 until the judge has seen enough of it."""
+    before = releases.machines.own_failures
+    with Load(url, folder, "GET") as load:
+        releases.begin(spoiled=True)
+        caught = releases.widen_until_judged()
+        releases.revert()
         time.sleep(PAUSE)
-        releases.slots.crash(canary)
-        time.sleep(3 * PAUSE)
-    releases.revert()
-    return load.counted, orders.counted if orders else None
+    own = releases.machines.own_failures - before
+    return Bad(own=own, others=load.counted.failed - own, requests=load.counted.requests, sure=caught.after)
 
 
 @contextmanager

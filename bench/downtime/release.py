@@ -1,108 +1,74 @@
-"""The gate's part and the deployer's, by hand: in two slots versions come and go as the flag server's actions say."""
+"""The gate's part, by hand: rollouts of one flag, one after the other, as the flag server's actions say."""
 
-import os
-import signal
-import subprocess
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import requests
+from pydantic import TypeAdapter
 
-from rampgate.plan import Strategy
+from bench.downtime.machines import PATIENCE, Machines, Targets
+from gate.judge import JudgeState, Situation, judge
+from gate.judge.replay import begun
+from rampgate.evidence import Counters, Reading, VerdictWord
+from rampgate.plan import RolloutPlan, Strategy
 from tests.flagserver.process import FlagServer
 from tests.rampgate.client.operator import Operator
-from tests.real.doors import App, free_port, pool
 
-PACE = {"poll": 0.5, "lease": 3.0, "stale_after": 3.0, "heartbeat": 0.5, "scale_down_delay": 6.0}
-SHARES = {Strategy.CANARY: (10_000, 50_000, 100_000), Strategy.BLUE_GREEN: (100_000,)}
-PATIENCE = 30.0
+PACE = {"poll": 0.5, "lease": 2.0, "stale_after": 2.0, "heartbeat": 0.5, "scale_down_delay": 4.0}
+SHARES = {
+    Strategy.CANARY: (10_000, 50_000, 100_000),
+    Strategy.BLUE_GREEN: (100_000,),
+    Strategy.ROLLING: (25_000, 50_000, 100_000),
+}
+_PLAN: TypeAdapter[RolloutPlan] = TypeAdapter(RolloutPlan)
 
 
-class Slots:
-    """The two slots. ``before_retiring`` is the line that the recipes add to the deploy hook."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caught:
+    """How long the judge needed, in seconds from the first user on."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self.ports = {"blue": free_port(), "green": free_port()}
-        self.before_retiring: Callable[[str], None] = lambda _: None
-        self._folder, self._stack = folder, stack
-        self._apps: dict[str, App] = {}
-
-    def ensure(self, slot: str) -> None:
-        if slot not in self._apps:
-            self._apps[slot] = self._stack.enter_context(pool(slot, self._folder, self.ports[slot]))
-
-    @property
-    def running(self) -> set[str]:
-        return set(self._apps)
-
-    @property
-    def idle(self) -> str:
-        return next(slot for slot in self.ports if slot not in self._apps)
-
-    def retire(self, slot: str) -> None:
-        """Orderly: requests under way are answered."""
-        self.before_retiring(slot)
-        self._end(slot, signal.SIGTERM)
-
-    def crash(self, slot: str) -> None:
-        self._end(slot, signal.SIGKILL)
-
-    def served(self, slot: str) -> int:
-        seen: dict[str, int] = requests.get(f"http://127.0.0.1:{self.ports[slot]}/seen", timeout=PATIENCE).json()
-        return seen["GET"]
-
-    def _end(self, slot: str, number: signal.Signals) -> None:
-        if app := self._apps.pop(slot, None):
-            os.kill(app.process.pid, number)
-            try:
-                app.process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                app.process.kill()
-                raise
+    after: float
 
 
 class Releases:
-    """Rollouts of one flag, one after the other, each in the slot that is idle."""
+    """Rollouts of one flag: deployed dark, widened, and promoted or reverted."""
 
-    def __init__(self, server: FlagServer, slots: Slots, strategy: Strategy) -> None:
-        self.slots, self.strategy = slots, strategy
+    def __init__(self, server: FlagServer, machines: Machines, strategy: Strategy) -> None:
+        self.machines, self.strategy = machines, strategy
         self.shares = SHARES[strategy]
-        self._server, self._operator = server, Operator(server)
+        self._operator = Operator(server)
         self._version = 1
         self._stable = {"name": "blue", "version": "v1"}
         self._rollout = ""
-
-    def begin(self) -> str:
-        """Deploys the next version dark; returns its slot."""
-        self._version += 1
-        # First, since a start takes longer on a busy machine than these short leases last.
-        self.slots.ensure(self.slots.idle)
-        plan = {
+        self._plan = {
             "flag": "shop",
             "environment": "production",
-            "strategy": self.strategy.value,
+            "strategy": strategy.value,
             "steps": [{"share": share, "bake": 0.0} for share in self.shares],
             "hold_back": 0,
             "on_gate_lost": "hold",
             **PACE,
         }
-        new = {"key": f"run-{self._version}", "plan": plan, "version": f"v{self._version}", "by": "bench"}
+        if strategy is Strategy.ROLLING:
+            self._plan |= {"users_follow": "deployment", "targets": list(Targets.NAMES)}
+
+    def begin(self, *, spoiled: bool = False) -> None:
+        """Deploys the next version dark. ``spoiled``: it will answer everybody with 500."""
+        self._version += 1
+        # First, since a start takes longer on a busy machine than these short leases last.
+        self.machines.prepare({"blue": "green", "green": "blue"}[self._stable["name"]], spoiled=spoiled)
+        new = {"key": f"run-{self._version}", "plan": self._plan, "version": f"v{self._version}", "by": "bench"}
         new |= {"stable": self._stable, "baseline": True}
-        made = self._operator.call("POST", "/v1/rollouts", new, 201)
-        self._rollout, canary = made["id"], made["canary"]["name"]
-        assert canary in self.slots.running, made
+        self._rollout = self._operator.call("POST", "/v1/rollouts", new, 201)["id"]
         fence = self._attach()
         for kind in ("deployed", "verified"):
             action = self._look()["state"]["actions"][-1]["number"]
             self._say({"type": kind, "fence": fence, "action": action})
-        return str(canary)
 
     def widen(self) -> None:
         self._attach()
         self._operator.tell(self._rollout, "advance")
+        self._do_what_is_left()
 
     def promote(self) -> None:
         """Everybody, for good; then the old version is retired."""
@@ -114,23 +80,56 @@ class Releases:
         self._say({"type": "retirement_begun", "fence": self._attach()})
         self._do_what_is_left()
         self._stable = self._look()["canary"]
+        self.machines.promoted()
 
     def revert(self) -> None:
         self._operator.tell(self._rollout, "revert")
         self._do_what_is_left()
 
+    def widen_until_judged(self) -> Caught:
+        """The first step, looked at by the judge until it has found harm."""
+        state = begun(_PLAN.validate_python(self._plan))
+        for _ in range(2 if len(self.shares) == 1 else 0):
+            # Where everybody leaves stable at once, it is looked at before.
+            state, _ = self._judged(state, step=0, share=0, entered=0.0)
+            time.sleep(PACE["poll"])
+        self.widen()
+        entered = time.time()
+        for _ in range(int(PATIENCE / PACE["poll"])):
+            state, word = self._judged(state, step=1, share=self.shares[0], entered=entered)
+            if word is VerdictWord.REGRESSED:
+                return Caught(after=time.time() - entered)
+            self._attach()
+            time.sleep(PACE["poll"])
+        raise AssertionError("the judge found nothing")
+
+    def _judged(self, state: JudgeState, *, step: int, share: int, entered: float) -> tuple[JudgeState, VerdictWord]:
+        seen = [self.machines.seen(canary=canary) for canary in (False, True)]
+        stable, canary = (Counters(requests=one["GET"] + one["POST"], errors=one["failed"]) for one in seen)
+        situation = Situation(step=step, share=share, last=step == len(self.shares), settled_at=entered)
+        state, look = judge(state, situation, Reading(at=time.time(), stable=stable, canary=canary))
+        return state, look.verdict.word
+
     def _do_what_is_left(self) -> None:
-        ends = time.monotonic() + PATIENCE
+        ends = time.monotonic() + 2 * PATIENCE
         while actions := (rollout := self._look())["state"]["actions"]:
             assert time.monotonic() < ends, rollout
             for action in actions:
                 if action["not_before"] <= time.time():
-                    if action["kind"] in ("retire", "undo"):
-                        self.slots.retire(rollout[action["arm"]]["name"])
+                    self._do(rollout, action)
                     self._say({"type": "carried_out", "fence": self._attach(), "action": action["number"]})
                     break
             else:
                 time.sleep(0.1)
+
+    def _do(self, rollout: Any, action: Any) -> None:
+        def progress() -> None:
+            self._say({"type": "hook_progressed", "fence": self._attach(), "action": action["number"]})
+
+        if action["kind"] == "roll":
+            self.machines.roll(action["share"], progress=progress)
+        elif action["kind"] in ("retire", "undo"):
+            self.machines.take_away(rollout[action["arm"]]["name"], progress=progress)
 
     def _look(self) -> Any:
         return self._operator.call("GET", f"/v1/rollouts/{self._rollout}")

@@ -1,4 +1,4 @@
-"""``python -m examples.demo [all|healthy|broken|killed|crashed|aborted] [FOLDER]``: exit code 0 when all went right."""
+"""``python -m examples.demo [SCENARIO] [FOLDER]``, of `SCENARIOS`: exit code 0 when all went right."""
 
 import argparse
 import signal
@@ -188,6 +188,18 @@ def aborted(story: Story) -> None:
     )
 
 
+def blue_green(story: Story) -> None:
+    """All users switch at once; the next release takes the other colour, is bad, and all are switched back."""
+    story.town.config = ".github/blue-green.yml"
+    first = story.release("v2", Phase.PROMOTED, Reason.PROMOTED)
+    second = story.release("v3", Phase.REVERTED, Reason.REGRESSED)
+    story.harm_done("v3")
+    colours = tuple(one.slot(ArmName.CANARY).name for one in (first, second))
+    story.check("the colours traded places", colours == ("green", "blue"))
+    left = tuple(story.town.machines.running(colour) for colour in ("blue", "green"))
+    story.check("v2 still runs in green, and nothing in blue", left == (None, "v2"))
+
+
 SCENARIOS: dict[str, Callable[[Story], None]] = {
     "all": everything,
     "healthy": healthy,
@@ -195,6 +207,7 @@ SCENARIOS: dict[str, Callable[[Story], None]] = {
     "killed": killed,
     "crashed": crashed,
     "aborted": aborted,
+    "blue-green": blue_green,
 }
 
 

@@ -118,6 +118,7 @@ class Town:
     ) -> None:
         self.folder = folder
         self.fails = fails
+        self.config = ".github/rampgate.yml"
         self.load = Load()
         self.server = server or FlagServer(folder)
         self._gate = gate
@@ -243,6 +244,7 @@ class Town:
             "INPUT_FLAG-SERVER-KEY": self.key,
             "INPUT_GITHUB-TOKEN": self.token,
             "INPUT_VERSION": version,
+            "INPUT_CONFIG": self.config,
         }
         job = Job(program=Program.STEP, environ=environ, workspace=self.workspace, folder=folder)
         process = self._begin(job, files["log.txt"])

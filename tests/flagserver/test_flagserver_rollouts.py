@@ -321,6 +321,8 @@ def test_what_moves_machines_and_what_moves_users_do_not_take_over_from_each_oth
     refused = server.refused(new_rollout("v3", plan=newer))
     assert (refused["error"], refused["rollout"]) == ("rollout_in_progress", rollout.id)
     assert f"is {older.strategy} and not finished; {newer.strategy} cannot take it over" in refused["message"]
+    queued = server.refused(new_rollout("v3", plan=replace(newer, supersede=Supersede.QUEUE)))
+    assert queued["error"] == "queued_behind"
     server.tell(rollout, Order.REVERT)
     server.clock.go(PLAN.stale_after + PLAN.retire + PLAN.lease)
     assert server.look(rollout).state.needs_hands

@@ -58,11 +58,22 @@ def opened(door: Door, folder: Path, places: Places, *, slack: bool = False) -> 
         **({} if door is Door.HAPROXY else {"/var/lib/rampgate": str(folder / "state")}),
         **(SLACK[door] if slack else {}),
     }
-    command = {Door.NGINX: _nginx, Door.CADDY: _caddy, Door.HAPROXY: _haproxy}[door](folder, port, places, written)
+    {Door.NGINX: _nginx, Door.CADDY: _caddy, Door.HAPROXY: _haproxy}[door](folder, port, places, written)
+    with running(door, folder, port, RAMPGATE_KEY=places.key) as url:
+        yield url
+
+
+@contextmanager
+def running(door: Door, folder: Path, port: int, **environ: str) -> Iterator[str]:
+    """The door's program with the configuration in the folder, from when it listens on; its address."""
+    arguments = {
+        Door.NGINX: ["-p", str(folder), "-c", str(folder / "nginx.conf")],
+        Door.CADDY: ["run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"],
+        Door.HAPROXY: ["-db", "-f", str(folder / "haproxy.cfg")],
+    }[door]
     with (folder / "door.log").open("w") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, env={**os.environ, "RAMPGATE_KEY": places.key, "HOME": str(folder)}
-        )
+        everything = {**os.environ, **environ, "HOME": str(folder)}
+        process = subprocess.Popen([_program(door), *arguments], stdout=log, stderr=log, env=everything)
     try:
         await_port(port, process, folder / "door.log")
         yield f"http://127.0.0.1:{port}"
@@ -80,14 +91,19 @@ def retire(door: Door, folder: Path, slot: str) -> None:
     stable = {"blue": "green", "green": "blue"}[slot]
     if door is Door.HAPROXY:
         (folder / "rampgate.map").write_text(f"shop {stable}\n")
-        with socket.socket(socket.AF_UNIX) as admin:
-            admin.connect(str(folder / "admin.sock"))
-            admin.sendall(f"set map {folder}/rampgate.map shop {stable}\n".encode())
-            admin.recv(1024)
+        tell_haproxy(folder, f"set map {folder}/rampgate.map shop {stable}")
     elif stable == "green":
         (folder / "state" / "shop.green").touch()
     else:
         (folder / "state" / "shop.green").unlink(missing_ok=True)
+
+
+def tell_haproxy(folder: Path, order: str) -> None:
+    """An order by its runtime socket."""
+    with socket.socket(socket.AF_UNIX) as admin:
+        admin.connect(str(folder / "admin.sock"))
+        admin.sendall(f"{order}\n".encode())
+        admin.recv(1024)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,10 +149,14 @@ def _read(path: Path, written: Mapping[str, str]) -> str:
     return text
 
 
-def _nginx(folder: Path, port: int, places: Places, written: Mapping[str, str]) -> list[str]:
-    paths = "".join(f"{one}_temp_path {folder}/{one};" for one in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+def _nginx(folder: Path, port: int, places: Places, written: Mapping[str, str]) -> None:
     mine = {"listen 80": f"listen 127.0.0.1:{port}", "rg_client_…": places.key}
-    block = _read(RECIPES / "nginx" / "rampgate.conf", {**written, **mine})
+    write_nginx(folder, _read(RECIPES / "nginx" / "rampgate.conf", {**written, **mine}))
+
+
+def write_nginx(folder: Path, block: str) -> None:
+    """nginx.conf with this in its `http { }`."""
+    paths = "".join(f"{one}_temp_path {folder}/{one};" for one in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     # workers that are nobody could not look into a test's folder
     user = "user root;" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(
@@ -144,18 +164,16 @@ def _nginx(folder: Path, port: int, places: Places, written: Mapping[str, str]) 
         "events { worker_connections 4096; }\n"
         f"http {{ access_log off; keepalive_requests 1000000; {paths}\n{block}\n}}\n"
     )
-    return [_program(Door.NGINX), "-p", str(folder), "-c", str(folder / "nginx.conf")]
 
 
-def _caddy(folder: Path, port: int, _: Places, written: Mapping[str, str]) -> list[str]:
+def _caddy(folder: Path, port: int, _: Places, written: Mapping[str, str]) -> None:
     mine = {"http://example.com": f"http://127.0.0.1:{port}"}
     (folder / "Caddyfile").write_text(
         "{\n\tadmin off\n}\n" + _read(RECIPES / "caddy" / "Caddyfile", {**written, **mine})
     )
-    return [_program(Door.CADDY), "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
 
 
-def _haproxy(folder: Path, port: int, places: Places, written: Mapping[str, str]) -> list[str]:
+def _haproxy(folder: Path, port: int, places: Places, written: Mapping[str, str]) -> None:
     mine = {
         "bind :80": f"bind 127.0.0.1:{port}",
         "127.0.0.1:8009": f"127.0.0.1:{free_port()}",
@@ -167,7 +185,6 @@ def _haproxy(folder: Path, port: int, places: Places, written: Mapping[str, str]
     for name in ("haproxy.cfg", "rampgate.lua"):
         (folder / name).write_text(_read(RECIPES / "haproxy" / name, {**written, **mine}))
     (folder / "rampgate.map").write_text("shop blue\n")
-    return [_program(Door.HAPROXY), "-db", "-f", str(folder / "haproxy.cfg")]
 
 
 def _program(door: Door) -> str:

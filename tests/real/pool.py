@@ -1,7 +1,8 @@
 """An app in one slot, for front doors to stand before, as a program of its own: `python -m tests.real.pool NAME PORT`.
 
 It says its port when it listens. It answers what it is and was told, keeps `/long` and `/quiet` until `/go-on`, echoes
-over an upgraded connection, and counts what reached it.
+over an upgraded connection, and counts what reached it. After `/break` all its answers are 500; after `/leave` it calls
+itself unwell at `/healthz`.
 """
 
 import asyncio
@@ -20,7 +21,8 @@ class Pool:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.seen = {"GET": 0, "POST": 0}
+        self.seen = {"GET": 0, "POST": 0, "failed": 0}
+        self.broken = self.leaving = False
         self.go_on = asyncio.Event()
         self.open: set[asyncio.StreamWriter] = set()
         self.busy: set[asyncio.StreamWriter] = set()
@@ -44,10 +46,9 @@ class Pool:
         self.busy.add(writer)
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
         await reader.readexactly(int(headers.get("content-length") or 0))
-        if path in ("/seen", "/go-on", "/hold"):
-            if path != "/seen":
-                (self.go_on.set if path == "/go-on" else self.go_on.clear)()
-            self._answer(writer, self.seen)
+        if path in ("/seen", "/go-on", "/hold", "/break", "/leave", "/healthz"):
+            self._order(path)
+            self._answer(writer, self.seen, "503 Leaving" if path == "/healthz" and self.leaving else "200 OK")
             return True
         self.seen[method] = self.seen.get(method, 0) + 1
         if "upgrade" in headers:
@@ -61,15 +62,23 @@ class Pool:
             if path == "/quiet":
                 await self.go_on.wait()
             told = {name: headers.get(name) for name in ("rampgate-variant", "rampgate-user")}
-            self._answer(writer, {"pool": self.name, "method": method, **told})
+            self.seen["failed"] += self.broken
+            status = "500 Broken" if self.broken else "200 OK"
+            self._answer(writer, {"pool": self.name, "method": method, **told}, status)
         await writer.drain()
         return True
 
-    def _answer(self, writer: asyncio.StreamWriter, body: object) -> None:
+    def _order(self, path: str) -> None:
+        if path in ("/go-on", "/hold"):
+            (self.go_on.set if path == "/go-on" else self.go_on.clear)()
+        self.broken = self.broken or path == "/break"
+        self.leaving = self.leaving or path == "/leave"
+
+    def _answer(self, writer: asyncio.StreamWriter, body: object, status: str = "200 OK") -> None:
         text = json.dumps(body).encode()
         end = "Connection: close\r\n" if self.closing else ""
         writer.write(
-            f"HTTP/1.1 200 OK\r\nX-Pool: {self.name}\r\n{end}Content-Length: {len(text)}\r\n\r\n".encode() + text
+            f"HTTP/1.1 {status}\r\nX-Pool: {self.name}\r\n{end}Content-Length: {len(text)}\r\n\r\n".encode() + text
         )
 
     async def _echo(self, key: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

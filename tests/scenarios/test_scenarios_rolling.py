@@ -76,3 +76,28 @@ def test_a_batch_that_is_not_well_is_put_back_newest_first(row: Row, fleet: Flee
         ("web-1", "v2"), ("web-2", "v2"), ("web-3", "v2"), ("web-3", "v1"), ("web-2", "v1"), ("web-1", "v1"),
     ]  # fmt: skip
     assert not rollout.state.actions
+
+
+def test_a_gate_killed_while_it_puts_targets_back_is_followed_by_one_that_puts_back_the_rest(
+    row: Row, fleet: Fleet
+) -> None:
+    rolling(row, fleet, batches=[{"targets": 2, "bake": "0s"}, {"targets": "all", "bake": "0s"}])
+    sick, hold = row.folder / "sick-web-3-v2", row.folder / "hold-web-2"
+    sick.touch()
+    first = fleet.gates.start(job(row, fleet, "attempt 1"))
+    until(lambda: ("web-3", "v2") in row.did("up"))
+    hold.touch()
+    until(lambda: ("web-2", "v1") in row.did("begin"))
+    first.signal(signal.SIGKILL)
+    assert first.code() == -signal.SIGKILL
+    for file in (sick, hold):
+        file.unlink()
+
+    second = fleet.gates.run(job(row, fleet, "attempt 2", dead=("attempt 1",)))
+
+    assert second.code() == 0, second.log()
+    went_back = [("web-3", "v1"), ("web-2", "v1"), ("web-1", "v1")]
+    assert [one for one in row.did("up") if one[1] == "v1"] == went_back, "put back twice, or out of turn"
+    rollout = fleet.rollout()
+    assert (rollout.state.phase, rollout.state.attempt) == (Phase.PROMOTED, 2)
+    assert row.running() == dict.fromkeys(row.names, "v2")

@@ -10,6 +10,7 @@ from gate.rollback import AtOnce, asked_for, way_back
 from rampgate.evidence import Look
 from rampgate.machine.events import Told
 from rampgate.machine.state import Lock, Order, Phase, State
+from rampgate.plan import RolloutPlan, Strategy, UsersFollow
 from rampgate.rollout import Rollout, Slot, Slots
 from tests.gate.drive.worlds import SECONDS, Scene
 
@@ -115,8 +116,17 @@ def at_once(scene: Scene) -> tuple[Rollout, list[str]]:
     return Driver(world=world, rollout=scene.server.rollout("r1")).run(), said
 
 
-def test_at_once_is_a_persons_order_given_when_the_version_is_up() -> None:
-    scene = Scene()
+@pytest.mark.parametrize(
+    "plan",
+    [
+        SECONDS,
+        replace(SECONDS, strategy=Strategy.BLUE_GREEN, steps=SECONDS.steps[-1:], hold_back=0),
+        replace(SECONDS, strategy=Strategy.ROLLING, users_follow=UsersFollow.DEPLOYMENT, targets=("web-1", "web-2")),
+    ],
+    ids=lambda plan: plan.strategy,
+)
+def test_at_once_is_a_persons_order_given_when_the_version_is_up(plan: RolloutPlan) -> None:
+    scene = Scene(plan=plan)
     done, _ = at_once(scene)
     assert done.state.phase is Phase.PROMOTED
     shares = list(dict.fromkeys(entry.share for entry in scene.server.history))

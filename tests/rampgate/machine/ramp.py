@@ -1,16 +1,21 @@
 """One rollout as the flag server holds it, told event by event: what the examples of the machine are written with."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import pytest
 
 from rampgate.evidence import Counters, Look, Reading, Verdict, VerdictReason, VerdictWord
 from rampgate.machine import State, Transition, begin, handle, share
 from rampgate.machine.events import Attached, CarriedOut, Created, Deployed, Event, HookFailed, Judged, Told, Verified
 from rampgate.machine.state import ActionKind, Deadline, Lock, Order, Phase, Refused
-from rampgate.plan import RolloutPlan, Step
+from rampgate.plan import RolloutPlan, Step, Strategy, UsersFollow
 
 PLAN = RolloutPlan(
     flag="shop", environment="production", steps=(Step(share=10_000), Step(share=50_000), Step(share=100_000))
 )
+BLUE_GREEN = replace(PLAN, strategy=Strategy.BLUE_GREEN, steps=PLAN.steps[-1:], hold_back=0)
+ROLLING = replace(PLAN, strategy=Strategy.ROLLING, users_follow=UsersFollow.DEPLOYMENT, targets=("web-1", "web-2"))
+STRATEGIES = pytest.mark.parametrize("plan", [PLAN, BLUE_GREEN, ROLLING], ids=lambda plan: plan.strategy)
 START = 1_000_000.0
 
 DONE = {ActionKind.DEPLOY: Deployed, ActionKind.VERIFY: Verified}

@@ -18,10 +18,12 @@ from rampgate.machine.events import (
     Told,
 )
 from rampgate.machine.state import ActionKind, Deadline, Lock, Order, Phase, Reason, Refused, WidenedBy
-from rampgate.plan import Confirm, FlagKind, OnGateLost, Policy, Step, Strategy
+from rampgate.plan import Confirm, FlagKind, OnGateLost, Policy, RolloutPlan, Step
 from tests.rampgate.machine.ramp import (
     PLAN,
+    ROLLING,
     START,
+    STRATEGIES,
     Ramp,
     at_step,
     bake_out,
@@ -33,7 +35,6 @@ from tests.rampgate.machine.ramp import (
 )
 
 ASKS = replace(PLAN, first_deploy=Policy.ASK)
-ROLLING = replace(PLAN, strategy=Strategy.ROLLING)
 
 
 def lost(at: Ramp) -> Ramp:
@@ -197,8 +198,9 @@ def test_a_rollout_that_keeps_the_old_version_warm_is_superseded_back_to_it():
     assert (ramp.phase, ramp.share) == (Phase.SUPERSEDED, 0)
 
 
-def test_a_first_deploy_has_nothing_to_compare_with_and_says_so():
-    ramp = verifying(baseline=False)
+@STRATEGIES
+def test_a_first_deploy_has_nothing_to_compare_with_and_says_so(plan: RolloutPlan):
+    ramp = verifying(plan, baseline=False)
     answer = ramp.do(ActionKind.VERIFY)
     assert Reason.FIRST_DEPLOY in [one.reason for one in answer.because]
     assert (ramp.phase, ramp.share, ramp.state.widened_by) == (Phase.PROMOTED, 100_000, WidenedBy.POLICY)

@@ -8,7 +8,7 @@ from rampgate.evidence import VerdictWord
 from rampgate.machine.events import Locked, Told, Unlocked
 from rampgate.machine.state import Deadline, Lock, Order, Phase, Reason, Refused
 from rampgate.plan import Budget, Confirm, Policy, RolloutPlan, Step
-from tests.rampgate.machine.ramp import PLAN, START, Ramp, at_step, bake_out, dark
+from tests.rampgate.machine.ramp import PLAN, START, STRATEGIES, Ramp, at_step, bake_out, dark
 
 
 def asking(then: Policy) -> RolloutPlan:
@@ -138,9 +138,10 @@ def test_a_lock_that_was_lifted_holds_nothing():
     assert ramp.share == 50_000
 
 
-def test_a_rollout_created_under_a_lock_stays_dark():
-    ramp = dark(lock=Lock(reason="freeze", by="@ann", until=START + 600))
+@STRATEGIES
+def test_a_rollout_created_under_a_lock_stays_dark(plan: RolloutPlan):
+    ramp = dark(plan, lock=Lock(reason="freeze", by="@ann", until=START + 600))
     ramp.judge_for(570, VerdictWord.HEALTHY)
-    assert (ramp.phase, ramp.share) == (Phase.DARK, 0)
+    assert (ramp.phase, ramp.share, ramp.waits_for) == (Phase.DARK, 0, [])
     ramp.judge_for(30, VerdictWord.HEALTHY)
-    assert ramp.share == 10_000
+    assert ramp.share == plan.steps[0].share
