@@ -151,8 +151,8 @@ def _same_way(new: NewRollout, before: RolloutRecord) -> None:
         return
     text = (
         f"Rollout {before.id} of {before.version} is {before.plan.strategy} and not finished; {new.plan.strategy} "
-        "cannot take it over, since one moves machines and the other users. Let it end, or `/abort` it; what then waits "
-        "for hands ends by `rampgate sweep` from the commit that it started with."
+        "cannot take it over, since one moves machines and the other users. Let it end, or `/abort` it; what then "
+        "waits for hands ends by `rampgate sweep` from the commit that it started with."
     )
     raise ConflictError(text, code="rollout_in_progress", about=before.id)
 
