@@ -15,7 +15,7 @@ from gate.metrics import Means
 from gate.outlook import Outlook, outlook, refuse_blind
 from gate.report.prose import plain
 from gate.runner_files import Level, annotation
-from rampgate.plan import percent
+from rampgate.wording import step_name
 
 Say = Callable[[str], None]
 
@@ -61,9 +61,9 @@ def validated(config: Config, where: str, server: FlagServer | None, means: Call
 def tell_pull_request(github: GitHub, number: int, config: Config, found: Outlook, say: Say) -> None:
     """Say on the pull request what would be released how, and seen. A fork's token may not: that is said."""
     plan = config.plan
-    steps = " → ".join(percent(one.share) for one in plan.steps)
+    steps = " → ".join(step_name(plan, number) for number in range(plan.last + 1))
     title = f"### ⚪ {plain(plan.environment, 60)}: what a release of `{plan.flag}` would see"
-    lines = [title, "", f"{plan.strategy}: dark → {steps}", "", *(f"- {plain(line, 1000)}" for line in found.lines)]
+    lines = [title, "", f"{plan.strategy}: {steps}", "", *(f"- {plain(line, 1000)}" for line in found.lines)]
     try:
         github.tell(number, f"{plan.environment}/forecast", "\n".join(lines))
     except GitHubError as error:

@@ -136,7 +136,13 @@ def left_to_do(rollout: Rollout, shown: Callable[[str], str] = str) -> str:
     if rollout.plan.in_place and rollout.state.pending(ActionKind.UNDO):
         return f"put targets back on {shown(rollout.stable.version or 'stable')}. Users of these are on the new version"
     parts = (f"{action.kind} {shown(rollout.slot(action.arm).name)}" for action in rollout.state.actions)
-    return f"{', '.join(parts)}. Users are not affected"
+    down = f"Users are back on {shown(rollout.stable.name)}, which was not seen up"
+    return f"{', '.join(parts)}. {down if not_restored(rollout) else 'Users are not affected'}"
+
+
+def not_restored(rollout: Rollout) -> bool:
+    """Whether what users are back on was looked at and not seen up."""
+    return any(one.kind is ActionKind.PROBE and one.failed is not None for one in rollout.state.actions)
 
 
 def colours(rollout: Rollout) -> tuple[tuple[Slot, str], ...]:

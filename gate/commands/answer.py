@@ -179,7 +179,7 @@ def _tell(order: Order, text: str, rollout: Rollout, comment: Comment, desk: Des
         return Result(rollout=rollout, obeyed=False, text=wording.failed(rollout, str(error)), failed=True)
     line = replies.obeyed(answer)
     if _waits_undone(answer.rollout):
-        line = f"{line} {wording.WAITS_FOR_HANDS}"
+        line = f"{line} {wording.waits_for_hands(answer.rollout)}"
     return Result(rollout=answer.rollout, obeyed=answer.refusal is None, text=line)
 
 

@@ -25,7 +25,13 @@ def not_told(rollout: Rollout, text: str) -> str:
 
 BEGAN_LATER = "It began after your comment; say it again if you mean this one."
 SAW_ANOTHER = "The status comment that you saw was about another rollout; look again, and say it again."
-WAITS_FOR_HANDS = "Users are safe; the deployment still waits for hands to undo it."
+
+
+def waits_for_hands(rollout: Rollout) -> str:
+    """What an abort leaves to others."""
+    if rollout.plan.in_place:
+        return "Nobody puts the targets back yet: that waits for hands."
+    return "Users are safe; the deployment still waits for hands to undo it."
 
 
 def not_seen(text: str) -> str:

@@ -9,7 +9,6 @@ from gate.runner_files import Level, annotation
 from rampgate.evidence import Look
 from rampgate.figures import harm
 from rampgate.machine.state import Phase
-from rampgate.plan import percent
 from rampgate.rollout import Entry, Rollout
 from rampgate.way_back import way_back
 from rampgate.wording import moment, one_line, reach, sentences
@@ -22,7 +21,7 @@ def tick(rollout: Rollout, look: Look | None) -> str:
         "rollout": rollout.id,
         "phase": state.phase,
         "step": f"{state.step}/{rollout.plan.last}",
-        "share": percent(rollout.share).replace(" ", ""),
+        "share": reach(rollout.plan, rollout.share).replace(" %", "%"),
         "revision": state.revision,
     }
     if look is not None:

@@ -72,6 +72,12 @@ def test_a_broken_release_is_reverted_and_the_step_fails_only_where_it_is_meant_
     assert run.code() == 0, run.log
     assert decided(run) == ("reverted", "regressed")
     assert run.outputs["percentage"] == "0"
+    way = json.loads(run.outputs["result"])["way_back"]
+    assert (way["since"], way["exposed"], way["is_up"]) == ("first_bad_sample", True, True)
+    assert way["began_at"] < way["users_at"] < way["cut_off_by"] <= way["undone_at"]
+    assert way["users_at"] <= way["restored_at"]
+    assert f"time_to_safe={way['time_to_safe']:.1f}s" in run.log
+    assert "**Time to safe:** " in run.summary
     check_users(shop.entries(), shop.room, 4.0)
     assert shop.room.running == {"blue": "v1"}
     again = shop.push(attempt=2)

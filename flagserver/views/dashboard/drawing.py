@@ -44,6 +44,7 @@ class Curve:
     ahead: tuple[tuple[float, int], ...] = ()
     seen: tuple[Seen, ...] = ()
     marks: tuple[int, ...] = ()
+    whose: str = "users"
 
     @property
     def latest(self) -> float:
@@ -72,9 +73,9 @@ def share_picture(curve: Curve, version: str, *, height: int = 150, labelled: bo
         lines.append(_path("line ahead", _steps(curve, (start, *curve.ahead), curve.ends, scale)))
     body += [_lines(height, lines), *_now(curve, height)]
     if labelled:
-        body.append(_text(0.0, 11, "users on the new version", "name"))
+        body.append(_text(0.0, 11, f"{curve.whose} on the new version", "name"))
     share = percent(curve.shares[-1][1]) if curve.shares else percent(0)
-    return _svg(height, f"Share of users on {version} over time, now {share}", body)
+    return _svg(height, f"Share of {curve.whose} on {version} over time, now {share}", body)
 
 
 def evidence_picture(curve: Curve, *, reverts_at: float, height: int = 104) -> str:

@@ -276,6 +276,7 @@ def curve(rollout: Rollout, entries: Sequence[Entry], looks: Sequence[Look], now
     return Curve(
         begins=begins, ends=ends, now=None if over else GRAIN * (now // GRAIN), shares=tuple(shares), ahead=ahead,
         seen=tuple(_seen(look) for look in looks), marks=tuple(step.share for step in plan.steps),
+        whose="targets" if plan.in_place else "users",
     )  # fmt: skip
 
 

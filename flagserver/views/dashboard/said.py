@@ -82,6 +82,8 @@ def safety(rollout: Rollout, looks: Sequence[Look]) -> Safety:
     if rollout.plan.in_place and state.pending(ActionKind.UNDO):
         text = f"Not yet: targets are still to be put back on {stable}"
         return Safety(tone=Tone.BAD, text=text, detail=state.text)
+    if figures.not_restored(rollout):
+        return Safety(tone=Tone.BAD, text=f"Users are on {stable}, which was not seen up", detail=state.text)
     if state.phase.is_final or state.phase is Phase.REVERTING:
         return Safety(tone=Tone.GOOD, text=f"Users are safe on {stable}", detail=state.text)
     if rollout.share == 0:

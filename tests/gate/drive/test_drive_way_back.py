@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from gate.report import taken_back
+from flagserver.views.dashboard.ramp import ramp
+from gate.notify import hands_message
+from gate.report import comment, taken_back
 from rampgate.evidence import VerdictReason, VerdictWord
 from rampgate.machine.events import CarriedOut, HookFailed, Judged
 from rampgate.machine.moves import restoring
@@ -115,6 +117,30 @@ def test_restored_state_that_is_not_up_is_said_and_waits_for_hands() -> None:
     assert story.state.phase is Phase.REVERTED
     assert story.state.needs_hands
     assert way(story).undone_at == story.now
+
+
+def test_a_stable_version_that_is_down_after_the_way_back_waits_for_hands_and_nobody_is_called_safe() -> None:
+    scene = Scene()
+    scene.users.fails["canary"] = 0.3
+    scene.slots.broken = lambda work: work.action == "status" and work.slot == "blue"
+    ended = scene.drive()
+    assert ended.state.phase is Phase.REVERTED
+    assert ended.state.needs_hands
+    history = scene.server.history
+    found = way_back(ended, history)
+    assert found is not None
+    assert (found.is_up, found.undone_at is not None) == (False, True)
+    page = comment(ended, (), history, scene.clock.now)
+    assert "stable was not seen up" in page
+    assert "**Left to do:** probe `blue`. Users are back on `blue`, which was not seen up" in page
+    assert ramp(ended, history, None, scene.clock.now).safety.text == "Users are on v1, which was not seen up"
+    assert "which was not seen up" in hands_message(ended).text
+    scene.slots.broken = lambda _: False
+    again = scene.drive("sweeper")
+    assert not again.state.needs_hands
+    seen = way_back(again, scene.server.history)
+    assert seen is not None
+    assert seen.is_up
 
 
 def test_where_users_follow_the_machines_they_are_safe_when_all_are_put_back() -> None:
