@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, assert_never
@@ -247,7 +248,7 @@ def _pull_request_of(step: Step, sha: str) -> int | None:
 def obey_comment(step: Step, activity: ObeyComment) -> Exit:
     """Obey a command in a comment, and where nobody drives, do what it leads to."""
     github = step.github()
-    rules = _rules(step, github)
+    rules = rules_for(step, github)
     words = parse(activity.body, rules.prefix)
     if isinstance(words, NotACommand):
         return _noticed(step, NO_COMMAND)
@@ -266,12 +267,16 @@ def obey_comment(step: Step, activity: ObeyComment) -> Exit:
     return Exit.DONE if reply.back is None else _go_back(step, reply.back, comment, github)
 
 
-def _rules(step: Step, github: GitHub) -> CommandRules:
-    """The rules as the default branch has them: no pull request's head can change who may do what."""
+def rules_for(step: Step, github: GitHub) -> CommandRules:
+    """The rules as the default branch has them: no pull request's head can change who may do what.
+
+    The environment is the input's, where it is given: a file need not name one.
+    """
     path = str(step.inputs.config)
     try:
         text = github.file(path)
-        return command_rules(text, where=path) if text is not None else CommandRules()
+        rules = command_rules(text, where=path) if text is not None else CommandRules()
+        return replace(rules, environment=step.inputs.environment or rules.environment)
     except RampgateError as error:
         say(annotation(Level.WARNING, f"Only orders that make things safer are obeyed. {error}", title="Rampgate"))
         return CommandRules(unreadable=str(error))

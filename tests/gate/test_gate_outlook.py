@@ -3,21 +3,17 @@
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from gate import app
-from gate.activity import Validate
 from gate.before import looked_ahead, tell_pull_request, validated
 from gate.config import Config, load
-from gate.errors import Exit, FlagServerUnreachableError, GitHubError, MisuseError, PreflightError
+from gate.errors import FlagServerUnreachableError, GitHubError, MisuseError, PreflightError
 from gate.judge.forecast import TrafficSeen
 from gate.metrics import Means
 from gate.outlook import Outlook, forecast_of, outlook, recent, refuse_blind
-from gate.step import Step
 from rampgate.rollout import Minute, Slot, Slots, Telemetry
 from tests.gate.metrics.scripted import Asked, Reply, scripted
 
@@ -225,28 +221,3 @@ def test_what_a_server_or_a_source_says_calls_nobody_on_the_pull_request() -> No
     ((_, _, body),) = github.comments
     for dangerous in ("<b>", "@ada", "#1", "https://"):
         assert dangerous not in body
-
-
-def test_sources_of_a_foreign_pull_request_are_not_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "plan.yml").write_text(
-        "{flag: shop, environment: production, deploy: {none: true}, steps: [100], metrics: [{errors: flagserver}]}"
-    )
-    runner = dict.fromkeys(("EVENT_NAME", "EVENT_PATH", "REPOSITORY", "REPOSITORY_ID", "SHA", "RUN_ID", "ACTOR"), "1")
-    inputs = {"CONFIG": "plan.yml", "FLAG-SERVER-URL": "https://flags.example.com", "FLAG-SERVER-KEY": "k"}
-    step = Step.begin(
-        {
-            "GITHUB_WORKSPACE": str(tmp_path),
-            **{f"GITHUB_{name}": value for name, value in runner.items()},
-            **{f"INPUT_{name}": value for name, value in inputs.items()},
-        }
-    )
-    asked: list[object] = []
-    monkeypatch.setattr(
-        app, "validated", lambda *given: asked.append(given[2]) or Outlook(traffic=None, lines=(), brief=())
-    )
-    for foreign in (False, True):
-        assert app.validate(step, Validate(pull_request=7, foreign=foreign)) is Exit.DONE
-    assert [one is None for one in asked] == [False, True]
-    assert "in order" in capsys.readouterr().out
