@@ -26,11 +26,12 @@ class Ears(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WayBack:
-    """From the ``present`` version, which rollout ``of`` brought, to an earlier ``version``."""
+    """From the ``present`` version, which rollout ``of`` brought, to an earlier ``version`` (``sha``: where known)."""
 
     version: str
     present: str
     of: str
+    sha: str | None = None
 
 
 def way_back(server: History, environment: str, flag: str, to: str | None = None) -> WayBack:
@@ -53,7 +54,9 @@ def way_back(server: History, environment: str, flag: str, to: str | None = None
     fits = found.earlier if to is None else named(to, found.earlier)
     if to is not None and len(fits) != 1:
         raise _not_one(to, environment, [one.version for one in fits], [one.version for one in found.earlier])
-    return WayBack(version=fits[0].version, present=present, of=found.of.id if found.of is not None else present)
+    to_there = fits[0]
+    of = found.of.id if found.of is not None else present
+    return WayBack(version=to_there.version, present=present, of=of, sha=to_there.sha)
 
 
 def _not_one(to: str, environment: str, fits: Sequence[str], earlier: Sequence[str]) -> MisuseError:
@@ -71,7 +74,8 @@ def asked_for(back: WayBack, by: str, reason: str | None = None) -> Release:
 
     A version that had regressed, or was aborted, is taken again only with a ``reason``.
     """
-    return Release(key=f"{ROLLBACK}{back.of}:{back.version}"[:300], version=back.version, by=by, override=reason)
+    key = f"{ROLLBACK}{back.of}:{back.version}"[:300]
+    return Release(key=key, version=back.version, by=by, sha=back.sha, override=reason)
 
 
 def roll_back(

@@ -2,22 +2,22 @@
 
 from collections.abc import Sequence
 
-from gate.report.prose import plain
+from gate.report.prose import advised, plain
 from rampgate import figures
 from rampgate.machine.state import Phase, Reason, Verb
 from rampgate.plan import RolloutPlan
-from rampgate.rollout import Entry
+from rampgate.rollout import Entry, Rollout
 from rampgate.wording import clock, one_line, reach, sentences
 
 
-def history(plan: RolloutPlan, entries: Sequence[Entry], now: float, room: int) -> str:
+def history(rollout: Rollout, entries: Sequence[Entry], now: float, room: int) -> str:
     """The table, in at most about ``room`` characters; nothing where nothing fits."""
     kept = figures.notable(entries)
     taken_back = (entry for entry in kept if entry.phase is Phase.REVERTING and entry.verb is Verb.REVERT)
     reasons = frozenset(one.text for entry in taken_back for one in entry.because)
     rows: list[str] = []
     for number, entry in reversed(tuple(enumerate(kept))):
-        row = _row(plan, entry, kept[number - 1] if number else None, reasons, now)
+        row = _row(rollout, entry, kept[number - 1] if number else None, reasons, now)
         if room - len(row) - 1 < 0:
             break
         room -= len(row) + 1
@@ -32,17 +32,19 @@ def history(plan: RolloutPlan, entries: Sequence[Entry], now: float, room: int) 
     )
 
 
-def _row(plan: RolloutPlan, entry: Entry, before: Entry | None, reasons: frozenset[str], now: float) -> str:
+def _row(rollout: Rollout, entry: Entry, before: Entry | None, reasons: frozenset[str], now: float) -> str:
+    plan = rollout.plan
     what, why = _what(plan, entry, before), sentences(one.text for one in entry.because) or entry.event.type
     if entry.refusal is not None:
-        what, why = "refused", entry.refusal.text
+        what = "refused"
     elif before is not None and before.phase is Phase.REVERTING and entry.phase.is_final:
         # The reason stands where the users were taken back; here it would only stand again.
         undone = "Every target is put back." if plan.in_place else "The deployment is undone."
         why = sentences(one.text for one in entry.because if one.text not in reasons) or undone
     if any(one.reason is Reason.WIDENED_BY_POLICY for one in entry.because):
         what += " **by policy**"
-    return f"| {clock(entry.at, now, exact=True)} | {what} | {plain(one_line(entry.actor, 60))} | {plain(why, 240)} |"
+    said = advised(rollout, entry.refusal.text, 240) if entry.refusal is not None else plain(why, 240)
+    return f"| {clock(entry.at, now, exact=True)} | {what} | {plain(one_line(entry.actor, 60))} | {said} |"
 
 
 def _what(plan: RolloutPlan, entry: Entry, before: Entry | None) -> str:

@@ -98,7 +98,7 @@ def _page(
 ) -> str:
     head = evidence(rollout, looks, entries, now, links)
     room = most - len(head) - 200
-    return "\n\n".join(part for part in (head, history(rollout.plan, entries, now, room)) if part)
+    return "\n\n".join(part for part in (head, history(rollout, entries, now, room)) if part)
 
 
 def headline(rollout: Rollout, now: float) -> str:

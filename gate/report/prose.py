@@ -8,6 +8,8 @@ from rampgate.wording import one_line
 _SIGNS = re.compile(r"([\\`*_\[\]|~$])")
 _REFERENCE = re.compile(r"#(?=\d)|(?<=\b[Gg][Hh])-(?=\d)")
 _LINK = re.compile(r":(?=//)|(?<=\b[Ww][Ww][Ww])\.|(?<=\b[Mm][Aa][Ii][Ll][Tt][Oo]):")
+_COMMAND = re.compile(r"`?(?<![\w/.])/(abort|pause|promote|resume|rollback)\b`?")
+"""A command as the flag server writes it, which knows of no prefix."""
 _UNSEEN = "\u200b"
 """A space without width: it keeps `@name`, `#1` and addresses from becoming links, and nobody is called."""
 
@@ -36,6 +38,21 @@ def order(rollout: Rollout, words: str) -> str:
     given = commands.get("prefix") if isinstance(commands, dict) else None
     prefix = given.strip() if isinstance(given, str) else "/"
     return code(f"{prefix} {words}" if prefix[-1:].isalnum() else f"{prefix}{words}")
+
+
+def advised(rollout: Rollout, text: str, most: int = 300) -> str:
+    """The flag server's text about a rollout, made harmless; the commands that it names as people write them there."""
+    parts = _COMMAND.split(one_line(text, most))
+    place = rollout.plan.environment
+    return "".join(
+        order(rollout, f"{part} {place}") if number % 2 else _between(part, most) for number, part in enumerate(parts)
+    )
+
+
+def _between(text: str, most: int) -> str:
+    """A part of a line, with the spaces at its ends."""
+    shown = plain(text, most)
+    return f"{' ' * text.startswith(' ')}{shown}{' ' * text.endswith(' ')}" if shown else " " * bool(text)
 
 
 def bar(part: float, width: int = 20) -> str:

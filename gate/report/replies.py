@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from gate.report.page import headline
-from gate.report.prose import code, plain
+from gate.report.prose import advised, code, plain
 from gate.report.targets import colours, targets
 from gate.report.waiting import still_to_say, waiting
 from rampgate.evidence import Look, Sample
@@ -19,16 +19,17 @@ def obeyed(answer: Answer) -> str:
     rollout = answer.rollout
     where = f"**{plain(rollout.plan.environment, 60)}** ({code(rollout.version, 40)})"
     if answer.refusal is not None:
-        return " ".join([f"{where}: nothing was done.", *_sentence(answer.refusal.text), _now(rollout)])
-    why = _sentence(" ".join(one.text for one in answer.because))
+        return " ".join([f"{where}: nothing was done.", _ended(advised(rollout, answer.refusal.text)), _now(rollout)])
+    because = plain(" ".join(one.text for one in answer.because))
+    why = [_ended(because)] if because else []
     done = (_DONE_IN_PLACE if rollout.plan.in_place else _DONE).get(answer.verb, _DONE[answer.verb])
     if answer.verb is Verb.REVERT and not rollout.state.baseline:
         done = "it is taken back; there is no version before it"
     return " ".join([f"{where}: {done}.", *why, _now(rollout)])
 
 
-def _sentence(text: str) -> list[str]:
-    return [f"{plain(text).rstrip('.')}."] if text.strip() else []
+def _ended(text: str) -> str:
+    return f"{text.rstrip('.')}."
 
 
 _DONE: Mapping[Verb, str] = {

@@ -60,7 +60,8 @@ def test_any_version_that_once_served_everybody_may_be_named() -> None:
 
 def test_the_beginning_of_a_commit_names_its_version_where_it_fits_one() -> None:
     known = Known(tuple(replace(one, sha=f"0123456{one.version}") for one in HISTORY))
-    assert way_back(known, "production", "shop", "0123456v1").version == "v1"
+    back = way_back(known, "production", "shop", "0123456v1")
+    assert (back.version, asked_for(back, "ann").sha) == ("v1", "0123456v1")
     with pytest.raises(MisuseError, match="0123456 fits several: v2, v1"):
         way_back(known, "production", "shop", "0123456")
 

@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from gate.errors import Exit
 from gate.report import Decision, Links, comment, decided, decision_of, exit_of, outputs, percentage, summary, tick
 from gate.report.page import COMMENT_LIMIT
-from gate.report.prose import code, order, plain
+from gate.report.prose import advised, code, order, plain
+from gate.report.replies import obeyed
 from gate.report.short import waited
 from rampgate.criteria import MetricKind, MetricSettings
 from rampgate.evidence import Sample
 from rampgate.figures import notable
 from rampgate.machine.events import Judged
-from rampgate.machine.state import Lock, Order, Phase, Refusal, Refused
-from rampgate.rollout import Slot
+from rampgate.machine.state import Lock, Order, Phase, Refusal, Refused, Verb
+from rampgate.rollout import Answer, Slot
 from rampgate.wording import clock, rate, ratio, sentences
 from tests.gate.report.story import COLLECTING, NOON, PLAN, STORIES, Story, ramping
 
@@ -302,3 +303,22 @@ def test_commands_are_written_with_the_prefix_of_the_rollouts_own_configuration(
 @pytest.mark.parametrize(("count", "said"), [(0, "Nothing waits"), (1, "1 rollout waited"), (2, "2 rollouts waited")])
 def test_a_sweep_says_how_many_it_found(count: int, said: str) -> None:
     assert waited(count).startswith(said)
+
+
+def test_what_the_flag_server_advises_is_shown_as_people_have_to_write_it() -> None:
+    story = STORIES["completing"]()
+    rollout = replace(story.rollout(), config={"commands": {"prefix": "/rg "}})
+    text = "The old version is being retired; `/rollback` starts a rollout back to it."
+    refusal = Refusal(refused=Refused.RETIREMENT_BEGUN, text=text)
+    told = obeyed(Answer(verb=Verb.HOLD, rollout=rollout, because=(), refusal=refusal))
+    assert "being retired; `/rg rollback production` starts a rollout back to it. It is" in told
+    row = replace(story.entries[-1], refusal=refusal)
+    page = comment(rollout, story.looks, (*story.entries[:-1], row), story.now)
+    assert "| refused |" in page
+    assert "`/rg rollback production` starts" in page
+
+
+@given(st.text(max_size=80))
+def test_advice_does_no_more_than_plain_text_does(text: str) -> None:
+    rollout = STORIES["ramping"]().rollout()
+    assert advised(rollout, text.replace("/", "")) == plain(text.replace("/", ""))
