@@ -133,6 +133,18 @@ class Messenger:
                     self.say(f"{one.to} was not told ({topic}): {problem}")
 
 
+def _unknown(address: str) -> str:
+    """Why apprise takes an address for none: there is no such service, or a package is missing. Shows the name alone."""
+    import apprise  # noqa: PLC0415
+
+    scheme = address.strip().partition("://")[0].casefold()
+    for service in apprise.Apprise().details(show_requirements=True, show_disabled=True)["schemas"]:
+        if scheme in (*(service["protocols"] or ()), *(service["secure_protocols"] or ())) and not service["enabled"]:
+            needs = ", ".join(service["requirements"]["packages_required"]) or "what this system has not"
+            return f"{service['service_name']} cannot be told from here: it needs {needs}"
+    return "what the variable holds is no address that apprise knows"
+
+
 def _sent(address: str, topic: Topic, message: Message) -> str | None:
     """Send one message; what went wrong, in words without the address."""
     if not address.strip():
@@ -152,7 +164,7 @@ def _sent(address: str, topic: Topic, message: Message) -> str | None:
     }
     try:
         if not sender.add(address):
-            return "what the variable holds is no address that apprise knows"
+            return _unknown(address)
         told = sender.notify(
             title=message.title,
             body=message.text,

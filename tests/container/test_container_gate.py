@@ -107,6 +107,20 @@ def test_the_image_can_speak_to_github_and_to_chats(gate_image: Image, folder: P
     assert done.log.split() == ["both"]
 
 
+def test_what_the_image_cannot_tell_is_on_the_page(gate_image: Image, folder: Path) -> None:
+    code = (
+        "import apprise\n"
+        "for one in apprise.Apprise().details(show_requirements=True, show_disabled=True)['schemas']:\n"
+        "    if not one['enabled'] and one['requirements']['packages_required']:\n"
+        "        print((one['protocols'] or one['secure_protocols'])[0])\n"
+    )
+    done = GitHubRunner(folder=folder).run(gate_image.tag, "-I", "-c", code, entrypoint=PYTHON)
+    page = (ROOT / "docs/notifications.md").read_text().casefold()
+    missing = set(done.log.split()) - {"blink1"}
+    assert {"fcm", "mqtt"} < missing
+    assert [one for one in sorted(missing) if one not in page] == []
+
+
 def test_the_image_can_sign_in_to_aws_and_ask_it_for_metrics(gate_image: Image, folder: Path) -> None:
     keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "eu-central-1"}
     services = ("cloudwatch", "sts", "sso", "sso-oidc")

@@ -169,7 +169,12 @@ def test_an_unfinished_deployment_is_told_before_and_after_a_driver_that_could_n
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [("", "is empty"), ("no address", "no address that apprise knows"), ("json://127.0.0.1:9/", "did not take it")],
+    [
+        ("", "is empty"),
+        ("no address", "no address that apprise knows"),
+        ("mqtt://broker/shop", "it needs paho-mqtt"),
+        ("json://127.0.0.1:9/", "did not take it"),
+    ],
 )
 def test_who_cannot_be_told_is_named_without_the_address(value: str, words: str) -> None:
     said: list[str] = []
