@@ -134,7 +134,7 @@ class Messenger:
 
 
 def _unknown(address: str) -> str:
-    """Why apprise takes an address for none: there is no such service, or a package is missing. Shows the name alone."""
+    """Why apprise takes an address for none: no such service, or not without a package. Shows the name alone."""
     import apprise  # noqa: PLC0415
 
     scheme = address.strip().partition("://")[0].casefold()
