@@ -40,7 +40,7 @@ check: $(READY) ## Lint, types, floors, workflows, images, and the house tests
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check-files
 	@$(PYTEST) tests/house
 
-test-real: $(READY) ## Tests against real programs: Prometheus, InfluxDB, Graphite, nginx, HAProxy, Caddy, Chromium, Node.js, a container engine
+test-real: $(READY) ## Tests against real programs: Prometheus, InfluxDB, Graphite, nginx, HAProxy, Caddy, Traefik, Chromium, Node.js, a container engine
 	@scripts/real-programs
 	@$(BIN)/pytest -q tests/real tests/container
 

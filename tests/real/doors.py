@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+import requests
+import yaml
+
 RECIPES = Path(__file__).parents[2] / "examples" / "edge"
 PATIENCE = 30.0
 
@@ -21,6 +24,7 @@ class Door(StrEnum):
     NGINX = "nginx"
     CADDY = "caddy"
     HAPROXY = "haproxy"
+    TRAEFIK = "traefik"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +44,7 @@ def free_port() -> int:
 
 def version(door: Door) -> str:
     """What the program says of itself, in one word."""
-    argument = {Door.NGINX: "-v", Door.CADDY: "version", Door.HAPROXY: "-v"}[door]
+    argument = {Door.NGINX: "-v", Door.CADDY: "version", Door.HAPROXY: "-v", Door.TRAEFIK: "version"}[door]
     said = subprocess.run([_program(door), argument], capture_output=True, text=True, check=True)
     words = (said.stdout + said.stderr).replace("nginx/", "").split()
     return next(word.lstrip("v") for word in words if word.lstrip("v")[:1].isdigit())
@@ -55,10 +59,10 @@ def opened(door: Door, folder: Path, places: Places, *, slack: bool = False) -> 
         "10.0.0.1:8000": f"127.0.0.1:{places.blue}",
         "10.0.0.2:8000": f"127.0.0.1:{places.green}",
         "10.0.0.9:8080": f"127.0.0.1:{places.flagserver}",
-        **({} if door is Door.HAPROXY else {"/var/lib/rampgate": str(folder / "state")}),
+        **({"/var/lib/rampgate": str(folder / "state")} if door in (Door.NGINX, Door.CADDY) else {}),
         **(SLACK[door] if slack else {}),
     }
-    {Door.NGINX: _nginx, Door.CADDY: _caddy, Door.HAPROXY: _haproxy}[door](folder, port, places, written)
+    WRITTEN[door](folder, port, places, written)
     with running(door, folder, port, RAMPGATE_KEY=places.key) as url:
         yield url
 
@@ -70,12 +74,15 @@ def running(door: Door, folder: Path, port: int, **environ: str) -> Iterator[str
         Door.NGINX: ["-p", str(folder), "-c", str(folder / "nginx.conf")],
         Door.CADDY: ["run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"],
         Door.HAPROXY: ["-db", "-f", str(folder / "haproxy.cfg")],
+        Door.TRAEFIK: [f"--configFile={folder / 'traefik.yaml'}"],
     }[door]
     with (folder / "door.log").open("w") as log:
         everything = {**os.environ, **environ, "HOME": str(folder)}
         process = subprocess.Popen([_program(door), *arguments], stdout=log, stderr=log, env=everything)
     try:
         await_port(port, process, folder / "door.log")
+        if door is Door.TRAEFIK:
+            _await_routes(port, folder / "door.log")
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -92,6 +99,12 @@ def retire(door: Door, folder: Path, slot: str) -> None:
     if door is Door.HAPROXY:
         (folder / "rampgate.map").write_text(f"shop {stable}\n")
         tell_haproxy(folder, f"set map {folder}/rampgate.map shop {stable}")
+    elif door is Door.TRAEFIK:
+        slots = yaml.safe_load((folder / "dynamic/rampgate.yaml").read_text())["http"]["services"]
+        servers = {"loadBalancer": {"servers": slots[stable]["loadBalancer"]["servers"]}}
+        path = folder / "dynamic/stable.yaml"
+        path.with_suffix(".new").write_text(yaml.safe_dump({"http": {"services": {"stable": servers}}}))
+        path.with_suffix(".new").rename(path)
     elif stable == "green":
         (folder / "state" / "shop.green").touch()
     else:
@@ -138,13 +151,17 @@ SLACK: Mapping[Door, Mapping[str, str]] = {
     Door.NGINX: {"_connect_timeout 50ms": "_connect_timeout 5s", "_read_timeout 100ms": "_read_timeout 10s"},
     Door.CADDY: {"dial_timeout 50ms": "dial_timeout 5s", "_header_timeout 100ms": "_header_timeout 10s"},
     Door.HAPROXY: {"timeout connect 50ms": "timeout connect 5s", "timeout server 90ms": "timeout server 10s"},
+    Door.TRAEFIK: {
+        "dialTimeout: 50ms": "dialTimeout: 5s",
+        "responseHeaderTimeout: 100ms": "responseHeaderTimeout: 10s",
+    },
 }
 
 
 def _read(path: Path, written: Mapping[str, str]) -> str:
     text = path.read_text()
     for old, new in written.items():
-        assert old in text or path.suffix == ".lua", f"{old} is not in {path}"
+        assert old in text or path.suffix in (".lua", ".yaml"), f"{old} is not in {path}"
         text = text.replace(old, new)
     return text
 
@@ -187,11 +204,36 @@ def _haproxy(folder: Path, port: int, places: Places, written: Mapping[str, str]
     (folder / "rampgate.map").write_text("shop blue\n")
 
 
+def _traefik(folder: Path, port: int, places: Places, written: Mapping[str, str]) -> None:
+    mine = {f"127.0.0.1:{one}": f"127.0.0.1:{free_port()}" for one in (8001, 8002, 8003)} | {
+        '":80"': f'"127.0.0.1:{port}"',
+        "/etc/traefik": str(folder),
+        "Host(`example.com`)": "PathPrefix(`/`)",
+        "rg_client_…": places.key,
+    }
+    (folder / "dynamic").mkdir()
+    for name in ("traefik.yaml", "dynamic/stable.yaml", "dynamic/rampgate.yaml"):
+        (folder / name).write_text(_read(RECIPES / "traefik" / name, {**written, **mine}))
+
+
+WRITTEN = {Door.NGINX: _nginx, Door.CADDY: _caddy, Door.HAPROXY: _haproxy, Door.TRAEFIK: _traefik}
+
+
 def _program(door: Door) -> str:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"], "/usr/sbin"])
     found = shutil.which(door.value, path=path)
     assert found, f"{door} is not installed: see scripts/real-programs"
     return found
+
+
+def _await_routes(port: int, log: Path) -> None:
+    """Traefik listens before it has read where requests go."""
+    ends = time.monotonic() + PATIENCE
+    while time.monotonic() < ends:
+        if requests.get(f"http://127.0.0.1:{port}/healthz", timeout=PATIENCE).status_code != 404:
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError(log.read_text())
 
 
 def await_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
