@@ -24,7 +24,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 # HAProxy 2.6 does not repeat a request whose connection the dying process has reset: its issue 2061.
 FORGETFUL = {Door.HAPROXY}
 DOORS: Sequence[Door | None] = (None, *Door)
-# The demo's door follows the flag, which moves nobody there; Traefik as a plain balancer has no word on leaving a machine out.
+# The demo's door follows the flag, which moves nobody there; of Traefik there is no balancer here.
 NOT_ROLLING = {None, Door.TRAEFIK}
 NO_POSTS = "no POSTs"
 

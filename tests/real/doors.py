@@ -105,6 +105,7 @@ def retire(door: Door, folder: Path, slot: str) -> None:
         path = folder / "dynamic/stable.yaml"
         path.with_suffix(".new").write_text(yaml.safe_dump({"http": {"services": {"stable": servers}}}))
         path.with_suffix(".new").rename(path)
+        threading.Event().wait(2.0)
     elif stable == "green":
         (folder / "state" / "shop.green").touch()
     else:
