@@ -114,9 +114,17 @@ def people_read(rollout: Rollout, now: float, clock_of_bake: str) -> str:
     held = rollout.plan.hold_back
     on_the_last = rollout.state.step == rollout.plan.last and rollout.state.phase in ON_THE_RAMP
     if not (on_the_last and held and rollout.share == WHOLE - held):
-        return reach(rollout.plan, rollout.share)
+        return reached(rollout)
     until = f" until {clock_of_bake}" if bake_ends(rollout) > now else ""
     return f"100 % ({percent(held)} held back{until})"
+
+
+def reached(rollout: Rollout) -> str:
+    """How far the new version reaches now; while targets are being put back, how far it may."""
+    undo = next((one for one in rollout.state.actions if one.kind is ActionKind.UNDO), None)
+    if undo is None or not rollout.plan.in_place:
+        return reach(rollout.plan, rollout.share)
+    return f"at most {reach(rollout.plan, undo.share or 0)}"
 
 
 def bake_ends(rollout: Rollout) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 from gate.foreign import harmless
 from gate.runner_files import Level, annotation
 from rampgate.evidence import Look
-from rampgate.figures import harm
+from rampgate.figures import harm, reached
 from rampgate.machine.state import Phase
 from rampgate.rollout import Entry, Rollout
 from rampgate.way_back import way_back
@@ -21,7 +21,7 @@ def tick(rollout: Rollout, look: Look | None) -> str:
         "rollout": rollout.id,
         "phase": state.phase,
         "step": f"{state.step}/{rollout.plan.last}",
-        "share": reach(rollout.plan, rollout.share).replace(" %", "%"),
+        "share": reached(rollout).replace(" %", "%"),
         "revision": state.revision,
     }
     if look is not None:

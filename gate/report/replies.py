@@ -47,7 +47,8 @@ _DONE_IN_PLACE: Mapping[Verb, str] = {
 
 
 def _now(rollout: Rollout) -> str:
-    return f"It is {rollout.state.phase} at {people_read(rollout, rollout.now, _bake(rollout))}."
+    where = "on" if rollout.plan.in_place else "at"
+    return f"It is {rollout.state.phase} {where} {people_read(rollout, rollout.now, _bake(rollout))}."
 
 
 def _bake(rollout: Rollout) -> str:

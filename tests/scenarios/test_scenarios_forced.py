@@ -48,25 +48,29 @@ def door(fleet: Fleet, tmp_path: Path) -> Iterator[Door]:
             shop.terminate()
 
 
-def test_a_new_version_that_works_is_met_by_the_tester_alone(fleet: Fleet, door: Door) -> None:
+def test_what_fails_at_the_door_never_reaches_a_user_and_what_works_there_is_met_by_the_tester_alone(
+    fleet: Fleet, door: Door, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    broken.touch()
     fleet.document |= {"dark": {"bake": "10m"}}
-    gate = fleet.start("attempt 1")
+    (check,) = fleet.document["verify"]
+    fleet.document["verify"] = [{**check, "patience": "1s"}]
+    gate = fleet.gates.run(fleet.job("attempt 1"))
+    failed = fleet.rollout()
+    assert (failed.state.phase, failed.state.reason) == (Phase.FAILED, Reason.VERIFY_FAILED), gate.log()
+    assert "HTTP 500, not 200" in failed.state.text
+    assert door.served_by() == "blue"
+
+    broken.unlink()
+    fleet.document["verify"] = [check]
+    gate = fleet.start("attempt 2")
     rollout = until(
         lambda: next((one for one in fleet.api.find(flag=fleet.flag) if one.state.phase is Phase.DARK), None)
     )
+    assert (rollout.id, rollout.state.attempt) == (failed.id, 2)
     assert "answers as expected" in rollout.state.text
     assert door.served_by() == "blue"
     assert {entry.share for entry in fleet.api.entries(rollout.id)} == {0}
     fleet.api.post(rollout.id, Told(order=Order.REVERT, by="@ann"), "abort")
     assert gate.code() == 0
-
-
-def test_what_fails_at_the_door_never_reaches_a_user(fleet: Fleet, door: Door, tmp_path: Path) -> None:
-    (tmp_path / "broken").touch()
-    fleet.document["verify"][0]["patience"] = "1s"
-    gate = fleet.gates.run(fleet.job("attempt 1"))
-    rollout = fleet.rollout()
-    assert (rollout.state.phase, rollout.state.reason) == (Phase.FAILED, Reason.VERIFY_FAILED), gate.log()
-    assert "HTTP 500, not 200" in rollout.state.text
-    assert {entry.share for entry in fleet.api.entries(rollout.id)} == {0}
-    assert door.served_by() == "blue"

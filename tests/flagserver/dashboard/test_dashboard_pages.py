@@ -188,6 +188,14 @@ def test_a_flag_shows_who_gets_what_and_previews_a_user(inside: Inside, visitor:
     assert all(said is true for said, true in found.values())
 
 
+def test_a_flag_names_its_live_colour_and_the_idle_one(inside: Inside, visitor: Visitor) -> None:
+    slots = {"stable": {"name": "green", "version": "v7"}, "idle": {"name": "blue", "version": None}}
+    inside.call("PUT", "/v1/production/flags/cart", {"kind": "rollout", "slots": slots})
+    page = text_of(visitor.get("/ui/flags/production/cart"))
+    assert "green default live v7" in page
+    assert "blue idle –" in page
+
+
 def test_plain_flags_are_shown_with_their_rules_and_no_share(inside: Inside, visitor: Visitor) -> None:
     rule = {"if": [{"ends_with": [{"var": "email"}, "@octo.example"]}, "on", "off"]}
     flag = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "off", "targeting": rule}

@@ -74,7 +74,7 @@ def test_the_outputs_without_a_rollout_read_as_agreed() -> None:
     hold_to("outputs-without-rollout.json", json.dumps(shown, indent=2) + "\n")
 
 
-@pytest.mark.parametrize("name", ["aborted", "promoted", "reverted", "paused"])
+@pytest.mark.parametrize("name", ["aborted", "promoted", "reverted", "paused", "batch-reverted", "switched-back"])
 def test_the_log_and_the_annotations_read_as_agreed(name: str) -> None:
     story = STORIES[name]()
     rollout = story.rollout()
@@ -86,7 +86,7 @@ def test_the_log_and_the_annotations_read_as_agreed(name: str) -> None:
 
 def test_the_replies_read_as_agreed() -> None:
     texts = [replies.status([]), replies.which("/promote", ["production", "staging"]), replies.no_rollout("production")]
-    for name in ("ramping", "paused", "completing", "aborted"):
+    for name in ("ramping", "paused", "completing", "aborted", "batch", "batch-reverting", "batch-left", "switched"):
         story = STORIES[name]()
         rollout, last = story.rollout(), story.entries[-1]
         texts.append(replies.status([(rollout, story.looks)]))
