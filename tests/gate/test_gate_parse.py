@@ -61,7 +61,15 @@ def test_a_first_line_is_a_command(body: str, command: Command) -> None:
     [
         *("", "/", "//promote", "/ promote", " /promote", "\n/promote", "    /abort", "\t/abort"),
         *("> /promote", "`/promote`", "```\n/promote\n```", "please /promote", "LGTM\n/promote", "<!-- -->/promote"),
-        *("/lgtm", "/cc @ada", "/deploy production", "/etc/passwd is not for you", "/promotexyz123"),
+        *(
+            "/lgtm",
+            "/cc @ada",
+            "/deploy production",
+            "/staging promote",
+            "/production abort",
+            "/etc/passwd is not for you",
+            "/promotexyz123",
+        ),
         *(
             "/block",
             "/unblock",
