@@ -4,7 +4,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import requests
 
@@ -14,13 +14,21 @@ from rampgate.machine.state import Order
 from rampgate.plan import RolloutPlan
 from rampgate.rollout import Answer, Posted, Rollout
 from tests.flagserver.inside import PLAN, new_rollout
-from tests.flagserver.process import FlagServer, bearer
+from tests.flagserver.process import bearer
+
+
+class Served(Protocol):
+    """A server that runs, however it was started."""
+
+    @property
+    def url(self) -> str: ...
+    def key(self, role: str, environment: str | None = "production") -> str: ...
 
 
 class Gate:
     """An operator who speaks to a real server."""
 
-    def __init__(self, server: FlagServer, environment: str = "production") -> None:
+    def __init__(self, server: Served, environment: str = "production") -> None:
         self.server = server
         self.key = bearer(server.key("operator", environment))
         self.sdk = bearer(server.key("sdk", environment))

@@ -19,7 +19,7 @@ from flagserver.store.schema import HEAD
 from tests import nursery
 from tests.flagserver.process import START_WITHIN, FlagServer, bearer
 
-AT_ONCE = 4
+AT_ONCE = 3
 SHOWN = re.compile(r"^admin key, shown once: (rg_admin_\S+)$", re.M)
 
 
