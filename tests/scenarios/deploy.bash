@@ -34,7 +34,13 @@ still_mine() {
 }
 
 there() {
-  curl --silent --fail --max-time 5 "http://127.0.0.1:$(sed -n "s/^$RAMPGATE_SLOT //p" ports)/version"
+  while read -r slot port && [[ $slot != "$RAMPGATE_SLOT" ]]; do :; done <ports
+  version='' line=''
+  {
+    printf 'GET /version HTTP/1.1\r\n\r\n' >&3
+    while read -r line || [[ -n $line ]]; do version=$line; done <&3
+  } 2>/dev/null 3<>"/dev/tcp/127.0.0.1/$port"
+  [[ -n $version ]] && echo "$version"
 }
 
 leave() {
@@ -46,7 +52,7 @@ leave() {
 
 come() {
   leave
-  port=$(sed -n "s/^$RAMPGATE_SLOT //p" ports)
+  while read -r slot port && [[ $slot != "$RAMPGATE_SLOT" ]]; do :; done <ports
   setsid "$PYTHON" -I -S target.py "$port" "$RAMPGATE_VERSION" "$PWD/sick-$RAMPGATE_VERSION" &
   echo $! >"pid-$RAMPGATE_SLOT"
   until there >/dev/null; do sleep 0.02; done
