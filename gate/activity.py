@@ -68,6 +68,8 @@ class NoticeReason(StrEnum):
     COMMENT_EDITED = "comment_edited"
     NOT_A_PULL_REQUEST = "not_a_pull_request"
     NO_COMMAND = "no_command"
+    VALIDATED = "validated"
+    SWEPT = "swept"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn, assert_never
 
-from gate.activity import NO_COMMAND, Notice, ObeyComment, RunRollout, Sweep, Validate, choose, event_of
+from gate.activity import NO_COMMAND, Notice, NoticeReason, ObeyComment, RunRollout, Sweep, Validate, choose, event_of
 from gate.before import looked_ahead, tell_pull_request, validated
 from gate.cancelled import HURRY, Farewell, said_farewell
 from gate.commands import wording
@@ -141,8 +141,7 @@ def validate(step: Step, activity: Validate) -> Exit:
     found = validated(config, str(step.inputs.config), asked, step.means, say)
     if activity.pull_request is not None and found.lines:
         tell_pull_request(step.github(), activity.pull_request, config, found, say)
-    say(annotation(Level.NOTICE, f"{step.inputs.config} is in order.", title="Rampgate"))
-    return Exit.DONE
+    return _noticed(step, Notice(reason=NoticeReason.VALIDATED, text=f"{step.inputs.config} is in order."))
 
 
 def run_rollout(step: Step, activity: RunRollout) -> Exit:
@@ -258,6 +257,9 @@ def obey_comment(step: Step, activity: ObeyComment) -> Exit:
     else:
         reply = obey(words, comment, Desk(github=github, flagserver=step.server, rules=rules))
     say(reply.text)
+    if reply.unsent:
+        text = f"GitHub did not take the answer, which stands above. {reply.unsent}"
+        say(annotation(Level.WARNING, text, title="Rampgate"))
     refused = reply.reaction in (Reaction.REFUSED, Reaction.CONFUSED) or any(not one.obeyed for one in reply.results)
     refused = refused or reply.denied is not None
     reason = reply.denied.denial.value if reply.denied else "refused" if refused else "obeyed"
@@ -336,8 +338,13 @@ def sweep(step: Step) -> Exit:
         except RampgateError as error:
             unfinished += 1
             say(annotation(Level.ERROR, f"Rollout {one.id} still waits for hands. {error}", title="Rampgate"))
-    say(waited(len(left)))
-    return Exit.UNFINISHED if unfinished else Exit.DONE
+    text = waited(len(left))
+    say(text)
+    decision, reason = (
+        (Decision.UNFINISHED, Reason.NEEDS_HANDS) if unfinished else (Decision.NOTHING, NoticeReason.SWEPT)
+    )
+    _hand_on(step, result.outputs_without(decision, reason.value, text))
+    return result.exit_of(decision)
 
 
 def finish(step: Step) -> Exit:

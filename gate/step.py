@@ -4,10 +4,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from os.path import realpath
+from pathlib import Path
 
 from gate import config as configuration
 from gate.config import Config
-from gate.errors import RampgateError
+from gate.errors import InputError, RampgateError
 from gate.flagserver_api import FlagServer
 from gate.github.no_github import NoGitHub
 from gate.github.oidc import IdTokens
@@ -21,6 +23,7 @@ from gate.runner_files import Level, RunnerFiles, annotation, mask
 from gate.session import JobSession
 from gate.telling import Audience, Telling
 from gate.world import RealClock, Surroundings, hands
+from rampgate.problem import Problem
 
 
 @dataclass
@@ -87,9 +90,15 @@ class Step:
         """The configuration in the workspace, for this environment or the input's.
 
         Raises:
-            ConfigError: it is missing, or everything that is wrong with it.
+            ConfigError: everything that is wrong with it.
+            InputError: it is a link that leads out of the repository.
+            MisuseError: it is missing.
         """
         file = self.runner.workspace / self.inputs.config
+        if not Path(realpath(file)).is_relative_to(realpath(self.runner.workspace)):
+            # A message shows what is wrong with a file: through a link it would show files of the runner.
+            text = "a file of the repository, no link that leads out of it"
+            raise InputError((Problem("config", str(self.inputs.config), text),))
         return configuration.read(file, environment=environment or self.inputs.environment)
 
     def job_end(self) -> JobEnd:

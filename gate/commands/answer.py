@@ -77,7 +77,7 @@ def puzzled(words: NotUnderstood, comment: Comment, github: GitHub) -> Reply:
 def _answered(requirement: Requirement, comment: Comment, github: GitHub, reply_to: Callable[[], Reply]) -> Reply:
     no = denied_unseen(comment, requirement)
     if no is not None and no.is_silent:
-        return Reply(text=no.text, reaction=None, denied=no, sent=False)
+        return Reply(text=no.text, reaction=None, denied=no)
     on_commit = comment.pull_request is None
     github.react(comment.id, Reaction.SEEN, on_commit=on_commit)
     if no is None:
@@ -92,8 +92,8 @@ def _answered(requirement: Requirement, comment: Comment, github: GitHub, reply_
             reply = Reply(text=text, reaction=Reaction.CONFUSED)
     try:
         github.reply(comment.thread, reply.text, comment.id, stands=reply.settled)
-    except GitHubError:
-        reply = replace(reply, sent=False)
+    except GitHubError as error:
+        reply = replace(reply, unsent=str(error))
     if reply.reaction is not None:
         github.react(comment.id, reply.reaction, on_commit=on_commit)
     return reply

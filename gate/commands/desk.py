@@ -91,8 +91,8 @@ class Reply:
 
     ``needs_driver`` names rollouts whose deployment must be undone and nobody holds the lease: whoever runs this
     takes it and does so; ``back`` is likewise to be started. ``settled``: what was asked is done, or refused for
-    good, and a run that is repeated gives this answer again. ``sent`` is false where GitHub did not take the reply;
-    what was done is done all the same.
+    good, and a run that is repeated gives this answer again. ``unsent`` is why GitHub did not take the reply; what was
+    done is done all the same.
     """
 
     text: str
@@ -102,7 +102,7 @@ class Reply:
     back: Back | None = None
     denied: Denied | None = None
     settled: bool = False
-    sent: bool = True
+    unsent: str = ""
 
 
 def done(text: str, reaction: Reaction = Reaction.DONE) -> Reply:

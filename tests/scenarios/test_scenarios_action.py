@@ -131,6 +131,7 @@ def test_a_pull_request_is_told_what_a_release_of_it_would_see_and_nothing_is_re
     run = shop.run("pull_request", event)
 
     assert run.code() == 0, run.log
+    assert decided(run) == ("nothing", "validated")
     assert "dark → 10 % → 50 % → 100 %" in "".join(shop.bodies()), run.log
     assert not shop.api.find(flag=shop.flag)
     check_secrets(shop, run)

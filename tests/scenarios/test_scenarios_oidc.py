@@ -148,6 +148,7 @@ def test_a_sweep_by_its_jobs_own_token_undoes_what_a_killed_job_has_left(trustin
 
     assert swept.code() == 0, swept.log
     assert "1 rollout waited for hands" in swept.log
+    assert (swept.outputs["decision"], swept.outputs["reason"]) == ("nothing", "swept")
     ended = shop.api.rollout(rollout.id)
     assert (ended.state.phase, ended.state.reason, ended.state.actions) == (Phase.REVERTED, Reason.GATE_LOST, ())
     assert shop.room.running == {"blue": "v1"}

@@ -1,0 +1,53 @@
+"""What a run of the Action reads of the checkout, and what it leaves alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gate.errors import InputError, MisuseError
+from gate.step import Step
+
+
+def step_in(workspace: Path, event: Path) -> Step:
+    event.write_text("{}")
+    names = {
+        "EVENT_NAME": "push", "REPOSITORY": "acme/shop", "REPOSITORY_ID": "1", "SHA": "1" * 40, "RUN_ID": "1",
+        "ACTOR": "ann", "RUN_ATTEMPT": "1", "EVENT_PATH": str(event), "WORKSPACE": str(workspace),
+    }  # fmt: skip
+    given = {f"GITHUB_{name}": value for name, value in names.items()}
+    return Step.begin({**given, "INPUT_FLAG-SERVER-URL": "https://flags.example.com"})
+
+
+@pytest.fixture
+def step(tmp_path: Path) -> Step:
+    (tmp_path / "workspace/.github").mkdir(parents=True)
+    return step_in(tmp_path / "workspace", tmp_path / "event.json")
+
+
+def test_a_configuration_that_links_out_of_the_repository_is_not_read(step: Step, tmp_path: Path) -> None:
+    (tmp_path / "runner-file").write_text("token=hunter2: yes\n")
+    (tmp_path / "workspace/.github/rampgate.yml").symlink_to(tmp_path / "runner-file")
+    with pytest.raises(InputError) as refused:
+        step.config()
+    assert "no link that leads out of it" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_link_in_a_circle_is_no_fault_of_ours(step: Step, tmp_path: Path) -> None:
+    file = tmp_path / "workspace/.github/rampgate.yml"
+    file.symlink_to(file)
+    with pytest.raises(MisuseError):
+        step.config()
+
+
+def test_a_link_inside_the_repository_is_followed(step: Step, tmp_path: Path) -> None:
+    plan = {
+        "flag": "shop",
+        "environment": "production",
+        "deploy": {"none": True},
+        "metrics": [{"errors": "flagserver"}],
+    }
+    (tmp_path / "workspace/plan.yml").write_text(json.dumps(plan))
+    (tmp_path / "workspace/.github/rampgate.yml").symlink_to("../plan.yml")
+    assert step.config().plan.flag == "shop"
