@@ -12,7 +12,7 @@ from gate.errors import GitHubError, RampgateError
 from gate.flagserver_api import FlagServer
 from gate.github.port import GitHub
 from gate.metrics import Means
-from gate.outlook import Outlook, outlook, refuse_blind
+from gate.outlook import Outlook, nothing_known, outlook, refuse_blind
 from gate.report.prose import plain
 from gate.runner_files import Level, annotation
 from rampgate.wording import step_name
@@ -30,8 +30,7 @@ def looked_ahead(config: Config, where: str, server: FlagServer, means: Means, s
         slots = server.slots(config.plan.environment, config.plan.flag)
         found = outlook(config, means, slots, now=time.time())
     except RampgateError as error:
-        said = f"No forecast: {error.what}"
-        found = Outlook(traffic=None, lines=(said,), brief=(said,))
+        found = nothing_known(error.what.rstrip("."))
     for line in found.lines:
         say(line)
     refuse_blind(where, config, found)

@@ -47,9 +47,13 @@ def outlook(config: Config, means: Means, slots: Slots | None, *, now: float, ho
     """
     found = recent(config, means, slots, now=now, hours=hours)
     if isinstance(found, str):
-        said = f"No forecast: {found}."
-        return Outlook(traffic=None, lines=(said,), brief=(said,))
+        return nothing_known(found)
     return forecast_of(config, found, f"in the last {hours}h")
+
+
+def nothing_known(why: str) -> Outlook:
+    """No forecast, and why, as part of a sentence. In short it stands after a word that says what it is about."""
+    return Outlook(traffic=None, lines=(f"No forecast: {why}.",), brief=(f"none: {why}.",))
 
 
 def forecast_of(config: Config, traffic: TrafficSeen, since: str = "") -> Outlook:

@@ -101,7 +101,8 @@ REFUSED_LATER = "It was refused after your comment; say it again if you mean tha
 
 def still_refused(one: RefusedVersion, override: str) -> str:
     return (
-        f"{code(one.version, 40)} is refused: {plain(one.text)} {code(override)} with a reason lets it be tried again."
+        f"{code(one.version, 40)} is refused: {plain(one.text).rstrip('.')}. {code(override)} with a reason lets it be "
+        "tried again."
     )
 
 

@@ -165,6 +165,8 @@ def test_a_flag_server_that_is_away_keeps_no_release_from_beginning() -> None:
     found = looked_ahead(config({"errors": "flagserver"}, strict=True), "x", silent, means(silent), said.append)
     assert found.traffic is None
     assert "No forecast" in said[0]
+    (brief,) = found.brief
+    assert brief.startswith("none: "), "the comment's line begins with Forecast already"
 
 
 def test_validation_asks_the_sources_and_then_says_what_will_be_seen() -> None:

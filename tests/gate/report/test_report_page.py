@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gate.commands import wording
 from gate.errors import Exit
 from gate.report import Decision, Links, comment, decided, decision_of, exit_of, outputs, percentage, summary, tick
 from gate.report.page import COMMENT_LIMIT
@@ -18,8 +19,8 @@ from rampgate.criteria import MetricKind, MetricSettings
 from rampgate.evidence import Sample
 from rampgate.figures import notable
 from rampgate.machine.events import Judged
-from rampgate.machine.state import Lock, Order, Phase, Refusal, Refused, Verb
-from rampgate.rollout import Answer, Slot
+from rampgate.machine.state import Lock, Order, Phase, Reason, Refusal, Refused, Verb
+from rampgate.rollout import Answer, RefusedVersion, Slot
 from rampgate.wording import clock, rate, ratio, sentences
 from tests.gate.report.story import COLLECTING, NOON, PLAN, STORIES, Story, ramping
 
@@ -322,3 +323,9 @@ def test_what_the_flag_server_advises_is_shown_as_people_have_to_write_it() -> N
 def test_advice_does_no_more_than_plain_text_does(text: str) -> None:
     rollout = STORIES["ramping"]().rollout()
     assert advised(rollout, text.replace("/", "")) == plain(text.replace("/", ""))
+
+
+@pytest.mark.parametrize("text", ["@ann aborted: only to see it", "It regressed."])
+def test_why_a_version_is_refused_is_a_sentence_of_its_own(text: str) -> None:
+    one = RefusedVersion(version="v2", text=text, rollout="r1", at=NOON, reason=Reason.ABORTED, sha=None)
+    assert f"{plain(text).rstrip('.')}. `/override v2` with a reason" in wording.still_refused(one, "/override v2")
