@@ -16,7 +16,7 @@ from flagserver.store.audit import Origin, origin
 from flagserver.views import ROUTES
 from flagserver.views.cors import shared
 from flagserver.views.dashboard import Dashboard
-from flagserver.views.route import MOST_BODY, Call, Reply, Route, admit_fresh, answer, refused
+from flagserver.views.route import MOST_BODY, MOST_KEYLESS, Call, Reply, Route, admit_fresh, answer, refused
 from flagserver.wire import encode
 
 log = structlog.get_logger("flagserver.app")
@@ -50,13 +50,14 @@ def _view(services: Services, route: Route) -> Callable[..., Response]:
         asked = headers["x-request-id"] = request_id(headers.get("x-request-id"))
         clear_contextvars()
         bind_contextvars(request=asked)
+        most = MOST_KEYLESS if route.role is None else MOST_BODY
         try:
-            if (request.content_length or 0) > MOST_BODY:
-                raise too_large()
+            if (request.content_length or 0) > most:
+                raise too_large(most)
             caller = admit_fresh(services, route, headers, params)
-            body = request.stream.read(MOST_BODY + 1)
-            if len(body) > MOST_BODY:
-                raise too_large()
+            body = request.stream.read(most + 1)
+            if len(body) > most:
+                raise too_large(most)
         except FlagServerError as error:
             slowed = services.slow_down.refused(error, request.remote_addr or "", headers.get("x-forwarded-for", ""))
             return respond(shared(services, route, headers, refused(slowed)), asked, began)
@@ -68,8 +69,8 @@ def _view(services: Services, route: Route) -> Callable[..., Response]:
     return view
 
 
-def too_large() -> TooLargeError:
-    return TooLargeError(f"The body is larger than {MOST_BODY // 1024} KiB.")
+def too_large(most: int = MOST_BODY) -> TooLargeError:
+    return TooLargeError(f"The body is larger than {most // 1024} KiB.")
 
 
 def _response(reply: Reply, asked: str) -> Response:

@@ -27,6 +27,7 @@ from flagserver.views.ofrep import EVENTS
 from flagserver.views.rollouts import read_one, wish
 from flagserver.views.route import (
     MOST_BODY,
+    MOST_KEYLESS,
     Call,
     Reply,
     Route,
@@ -34,6 +35,7 @@ from flagserver.views.route import (
     admit,
     admit_fresh,
     answer,
+    presented,
     refused,
     reply_with,
 )
@@ -80,12 +82,14 @@ class FrontDoor:
         if scope["type"] != "http":
             return
         found = self._table.find(scope["method"], scope["path"])
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if found is None:
-            urgent, receive = await _urgent(scope, receive)
+            # WSGI cannot tell `X_Forwarded_For` from what only a proxy may say.
+            scope["headers"] = [(name, value) for name, value in scope["headers"] if b"_" not in name]
+            urgent, receive = await _urgent(scope, await self._whole(scope, receive, headers))
             await (self._urgent if urgent else self._flask)(scope, receive, send)  # type: ignore[arg-type]
             return
         route, params = found
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         asked = request_id(headers.get("x-request-id"))
         try:
             caller = await self._admit(route, headers, params)
@@ -105,6 +109,36 @@ class FrontDoor:
             with bound_contextvars(request=asked):
                 reply = answer(self._services, route, call)
             await self._send(send, route, shared(self._services, route, headers, reply), asked)
+
+    async def _whole(self, scope: Scope, receive: Receive, headers: Mapping[str, str]) -> Receive:
+        """The request's body, waited for on the loop: who sends it slowly must hold none of the few threads.
+
+        Flask waits for itself where the key is one that only the database may know.
+        """
+        key = presented(headers)
+        if ("content-length" not in headers and "transfer-encoding" not in headers) or (
+            key and self._services.keyring.caller(key) is None
+        ):
+            return receive
+        most = MOST_BODY if key else MOST_KEYLESS
+        came: list[Message] = []
+        length, more = 0, True
+        while more and length <= most:
+            came.append(await receive())
+            length += len(came[-1].get("body", b""))
+            more = came[-1].get("more_body", False)
+        # What is too large ends here: Flask refuses it by its length.
+        came[-1] = {**came[-1], "more_body": False}
+        if "content-length" not in headers:
+            # Flask reads nothing of a body in chunks, whose length nobody said.
+            others = [(name, value) for name, value in scope["headers"] if name != b"transfer-encoding"]
+            scope["headers"] = [*others, (b"content-length", str(length).encode())]
+        came.reverse()
+
+        async def again() -> Message:
+            return came.pop() if came else await receive()
+
+        return again
 
     async def _stream(self, route: Route, call: Call, receive: Receive, send: Send) -> Reply | None:
         """Stream until the client leaves; returns a refusal that is still to be sent."""

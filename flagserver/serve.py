@@ -13,7 +13,7 @@ import uvicorn
 
 from flagserver.asgi import FrontDoor
 from flagserver.errors import SettingsError
-from flagserver.lane import lane
+from flagserver.lane import lane, let_go
 from flagserver.services import Services
 
 GRACE = 4
@@ -21,6 +21,10 @@ GRACE = 4
 
 LAST = 9.0
 """Seconds from SIGTERM to the end, whatever hangs: all that was acknowledged is in the database by then."""
+
+
+_TICKS = 50
+"""Uvicorn's ticks, of a tenth of a second, between two looks for requests that do not arrive."""
 
 
 class _Server(uvicorn.Server):
@@ -36,6 +40,11 @@ class _Server(uvicorn.Server):
         if self.started:
             calm_collections()
             print(f"listening on {self._address}", flush=True)
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS == 0:
+            let_go(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

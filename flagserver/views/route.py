@@ -29,6 +29,9 @@ from flagserver.wire import encode
 MOST_BODY = 1024 * 1024
 """Bytes of the largest body that is read."""
 
+MOST_KEYLESS = 64 * 1024
+"""Bytes of the largest body that is read of somebody without a key: a form, or a job's token."""
+
 JSON = "application/json"
 
 LINES = "application/x-ndjson"

@@ -1,13 +1,18 @@
 """Requests answered where they were parsed: byte for byte what HTTP asks, and the same answers as the ordinary way."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 import requests
+import uvicorn
 
+from flagserver.asgi import FrontDoor
+from flagserver.lane import SLOW, lane, let_go
+from tests.flagserver.inside import Inside
 from tests.flagserver.process import FlagServer, bearer
 
 FLAG = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "on"}
@@ -148,3 +153,91 @@ def test_a_key_that_was_just_revoked_is_refused_at_once(process: FlagServer) -> 
     admin = bearer(process.admin_key)
     assert requests.delete(f"{process.url}/v1/keys/{gone.split('_')[2]}", headers=admin, timeout=10).status_code == 204
     assert requests.get(where, headers=bearer(gone), timeout=10).status_code == 401
+
+
+def held(process: FlagServer, head: str, count: int) -> list[socket.socket]:
+    """Connections that begin a request with a body and do not go on."""
+    form = "Content-Type: application/x-www-form-urlencoded"
+    lines = [head, "Host: x", "Expect: 100-continue", "Content-Length: 1000", form, "", "{"]
+    found = []
+    for _ in range(count):
+        found.append(socket.create_connection(("127.0.0.1", process.port), timeout=30))
+        found[-1].sendall("\r\n".join(lines).encode())
+    return found
+
+
+@pytest.mark.parametrize("path", ["/ui/login", "/v1/session", "/ui/rollouts/ro_1/abort", "/v1/rollouts/ro_1/events"])
+def test_whoever_sends_a_body_slowly_holds_no_thread(process: FlagServer, path: str) -> None:
+    """There are 8 threads, and 4 for aborts."""
+    slow = held(process, f"POST {path} HTTP/1.1", 13)
+    abort = requests.post(f"{process.url}/v1/rollouts/ro_1/events", json={"event": "revert"}, timeout=30)
+    assert abort.status_code == 401
+    assert requests.get(f"{process.url}/v1/keys", headers=bearer(process.admin_key), timeout=30).status_code == 200
+    for one in slow:
+        one.close()
+
+
+def test_of_somebody_without_a_key_no_large_body_is_read(process: FlagServer) -> None:
+    body = b'{"token": "%s"}' % (b"x" * 70_000)
+    for data in (body, iter([body[:50_000], body[50_000:]])):
+        reply = requests.post(f"{process.url}/v1/session", data=data, timeout=30)
+        assert (reply.status_code, reply.json()["error"]) == (413, "too_large")
+
+
+def test_a_body_in_chunks_is_read_by_every_route(process: FlagServer) -> None:
+    wanted = json.dumps({"role": "sdk", "environment": "production", "name": "in pieces"}).encode()
+    pieces = iter([wanted[:20], wanted[20:]])
+    reply = requests.post(f"{process.url}/v1/keys", data=pieces, headers=bearer(process.admin_key), timeout=30)
+    assert reply.status_code == 201
+
+
+def test_a_header_with_an_underscore_is_not_the_one_with_a_hyphen(line: socket.socket, process: FlagServer) -> None:
+    line.sendall(f"GET /v1/keys HTTP/1.1\r\nHost: x\r\nX_API_Key: {process.admin_key}\r\n\r\n".encode())
+    assert answers(line, 1)[0][0] == 401
+
+
+def test_a_head_without_end_is_cut_off(line: socket.socket, key: str) -> None:
+    line.sendall(ask(key))
+    assert answers(line, 1)[0][0] == 200
+    with suppress(OSError):
+        line.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        for number in range(40):
+            line.sendall(f"X-{number}: {'a' * 9_000}\r\n".encode())
+    with suppress(ConnectionResetError):
+        assert answers(line, 1)[0][0] == 431
+
+
+def test_a_long_body_behind_a_short_head_is_no_long_head(line: socket.socket, key: str) -> None:
+    body = b'{"context": {"targetingKey": "ada", "bio": "%s"}}' % (b"x" * 60_000)
+    line.sendall(b"".join([ask(key, body=body) for _ in range(8)]))
+    assert [status for status, _, _ in answers(line, 8)] == [200] * 8
+
+
+def test_a_request_that_does_not_arrive_is_let_go_and_one_that_waits_for_its_answer_is_not(inside: Inside) -> None:
+    async def run() -> tuple[list[bytes], int]:
+        loop = asyncio.get_running_loop()
+        door = FrontDoor(inside.services)
+        config = uvicorn.Config(door, http=lane(door), ws="none", lifespan="off", log_config=None)
+        config.load()
+        state = uvicorn.server.ServerState()
+        server = await loop.create_server(lambda: lane(door)(config, state, {}), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        lines = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+        (_, half), (_, body), (first, done), _ = lines
+        half.write(b"GET /healthz HTTP/1.1\r\nHo")
+        body.write(b"POST /ofrep/v1/evaluate/flags HTTP/1.1\r\nContent-Length: 90\r\n\r\n{")
+        done.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"200 OK" in await first.readuntil(b"\r\n\r\n")
+        let_go(state.connections, loop.time() + SLOW / 2)
+        await asyncio.sleep(0)
+        still = len(state.connections)
+        let_go(state.connections, loop.time() + SLOW + 1)
+        ended = [await reader.read(1) for number, (reader, _) in enumerate(lines) if number != 2]
+        left = len(state.connections)
+        server.close()
+        for _, writer in lines:
+            writer.close()
+        assert still == 4
+        return ended, left
+
+    assert asyncio.run(run()) == ([b"", b"", b""], 1)
