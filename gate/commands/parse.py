@@ -27,6 +27,9 @@ _OTHERS = frozenset({"block", "unblock"})
 _WORD = re.compile(r"[\w./-]*\w")
 """What stands before a sign that ends a word. A path, or a word with dashes, is one word, and another tool's."""
 
+_ABORT = re.compile(r"(abort)(?:\.+|[,:;!–—]+(.*))", re.IGNORECASE)
+"""Who is in a hurry writes `/abort: broken` or `/abort!`. What takes users back needs no more than the word itself."""
+
 _FOR = re.compile(r"(?:.*\s)?(for\s(\d.*))", re.IGNORECASE)
 """The last one: a reason may hold another, as in `waiting for 3 fixes for 2h`."""
 
@@ -136,11 +139,13 @@ def parse(body: str, prefix: str = "/") -> Command | NotACommand | NotUnderstood
         return _unknown("", prefix) if is_word else NotACommand()
     word, *after = rest.split(maxsplit=1)
     word = "".join(sign for sign in word if sign.isprintable())
+    if hasty := _ABORT.fullmatch(word):
+        word, after = hasty[1], [hasty[2] or "", *after]
     try:
         name = CommandName(word.lower())
     except ValueError:
         return _unknown(word, prefix)
-    words = _visible("".join(after))
+    words = _visible(" ".join(after))
     if name is CommandName.HELP:
         return Command(name=name)
     if name is CommandName.LOCK:
@@ -151,7 +156,7 @@ def parse(body: str, prefix: str = "/") -> Command | NotACommand | NotUnderstood
 
 
 def _unknown(word: str, prefix: str) -> NotACommand | NotUnderstood:
-    # `/abort:broken` and `/abort—it` are commands that lack a space.
+    # `/pause:lunch` and `/promote!` are almost commands.
     begins = _WORD.match(word)
     plain = begins[0] if begins else word
     near: list[str] = get_close_matches(plain.lower(), list(COMMANDS), n=1, cutoff=_NEAR)
