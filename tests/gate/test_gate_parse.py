@@ -69,8 +69,14 @@ def test_a_first_line_is_a_command(body: str, command: Command) -> None:
         *("/lgtm", "/cc @ada", "/deploy production", "/staging promote", "/abort.sh", "/abort-mission"),
         *("/production abort", "/etc/passwd is not for you", "/promotexyz123"),
         *("/block", "/unblock", "/assign @ada", "/label lock", "/rerun-tests", "/lock-it", "/123", "/help.md"),
-        *("/\u200b"),
-        *("\u200b/promote", "\ufeff/abort", "\uff0fabort", "/promote\u200bfulls\u200bway", "/abort/production"),
+        *(
+            "/\u200b",
+            "\u200b/promote",
+            "\ufeff/abort",
+            "\uff0fabort",
+            "/promote\u200bfulls\u200bway",
+            "/abort/production",
+        ),
     ],
 )
 def test_what_people_say_to_each_other_is_no_command(body: str) -> None:

@@ -1,5 +1,6 @@
 """Whatever a page shows to be copied is sound: plans, workflows, command lines."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -50,14 +51,33 @@ def test_every_plan_that_a_page_shows_is_sound() -> None:
         load(f"{yaml.safe_dump(missing)}\n{YAML[where]}" if missing else YAML[where], where=where)
 
 
-def test_every_workflow_that_a_page_shows_is_clean_under_the_linter(tmp_path: Path) -> None:
+@pytest.fixture
+def workflows(tmp_path: Path) -> Path:
+    """The workflows that pages show, as a repository has them."""
+    folder = tmp_path / ".github" / "workflows"
+    folder.mkdir(parents=True)
     texts = [text for text in YAML.values() if re.search(r"^jobs:", text, re.MULTILINE)]
     assert len(texts) >= 6
     for number, text in enumerate(texts):
-        (tmp_path / f"{number}.yml").write_text(text)
-    command = [str(Path(sys.executable).with_name("actionlint")), *map(str, sorted(tmp_path.iterdir()))]
-    ran = subprocess.run(command, check=False, capture_output=True, text=True)
+        (folder / f"{number}.yml").write_text(text)
+    return folder
+
+
+def lint(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name(program)), *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
+
+
+def test_every_workflow_that_a_page_shows_is_clean_under_the_linter(workflows: Path) -> None:
+    ran = lint("actionlint", *map(str, sorted(workflows.iterdir())))
     assert ran.returncode == 0, ran.stdout
+
+
+def test_a_workflow_that_is_copied_is_as_safe_as_ours(workflows: Path) -> None:
+    ran = lint("zizmor", "--offline", "--no-progress", "--format", "json", str(workflows.parents[1]))
+    found = {one["ident"] for one in json.loads(ran.stdout)}
+    # Ours is shown by its major tag: which commit that is, only the release knows.
+    assert found <= {"unpinned-uses"}, ran.stdout
 
 
 def steps(found: Any) -> Iterator[dict[str, Any]]:
