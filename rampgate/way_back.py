@@ -12,14 +12,13 @@ from rampgate.machine.events import (
     Cancelled,
     CarriedOut,
     DeadlinePassed,
-    Event,
     HookFailed,
     Judged,
     Told,
 )
 from rampgate.machine.moves import restoring
 from rampgate.machine.state import Deadline, Phase, Verb
-from rampgate.plan import Strategy, seconds
+from rampgate.plan import seconds
 from rampgate.rollout import Entry, Rollout
 from rampgate.wording import clock
 
@@ -75,7 +74,7 @@ def way_back(rollout: Rollout, entries: Sequence[Entry]) -> WayBack | None:
     before, decided, after = mine[:place], mine[place], mine[place + 1 :]
     met = next((one.at for one in before if one.share > 0), None)
     since, began_at = _began(before, decided, decided.at if met is None else met)
-    in_place = rollout.plan.strategy is Strategy.ROLLING
+    in_place = rollout.plan.in_place
     undo, probe = restoring(rollout.plan, rollout.state)
     undone, looked = _done(after, undo), _done(after, probe)
     undone_at = undone.at if undone is not None and isinstance(undone.event, CarriedOut) else None
@@ -95,17 +94,15 @@ def way_back(rollout: Rollout, entries: Sequence[Entry]) -> WayBack | None:
 
 def _done(after: Sequence[Entry], number: int | None) -> Entry | None:
     """The last word of hands on an action."""
-    said = (one for one in reversed(after) if isinstance(one.event, CarriedOut | HookFailed))
-    return next((one for one in said if _number(one.event) == number), None)
-
-
-def _number(event: Event) -> int | None:
-    return event.action if isinstance(event, CarriedOut | HookFailed) else None
+    for one in reversed(after):
+        if isinstance(one.event, CarriedOut | HookFailed) and one.event.action == number:
+            return one
+    return None
 
 
 def _began(before: Sequence[Entry], decided: Entry, met: float) -> tuple[Since, float]:
     """What to count from, given when users first ``met`` it."""
-    looks = [one.event.look for one in before if isinstance(one.event, Judged) and one.share > 0]
+    looks = [one.event.look for one in before if isinstance(one.event, Judged) and one.event.look.share > 0]
     match decided.event:
         case Judged(look=look):
             return Since.SAMPLE, _first_bad(looks, look, met)
