@@ -114,6 +114,11 @@ class JobEnd:
         )
 
     def _then(self, rollout: Rollout) -> str:
+        if rollout.plan.in_place:
+            return (
+                "GitHub then cancels it, and every target keeps what it runs until somebody comes: this job, run "
+                "again, a follower, or `rampgate sweep`, which puts targets back."
+            )
         return (
             f"GitHub then cancels it, and {self.then}. `/promote full` sends everybody to {rollout.version} before; a "
             "follower that is started now goes on by itself; and this job, run again, takes the same rollout up."

@@ -10,7 +10,7 @@ from gate.flagserver_api import FlagServer
 from gate.parting import JobEnd, Parting, least
 from rampgate.followers import Follower
 from rampgate.machine.state import Phase
-from rampgate.plan import Step
+from rampgate.plan import Step, Strategy
 from rampgate.rollout import Rollout
 from tests.fakes.flag_server import FakeClock, FakeFlagServer
 from tests.flagserver.inside import PLAN
@@ -83,6 +83,17 @@ def test_without_a_follower_the_end_is_announced_once_with_what_happens_and_what
     job.server.known = [BOX]
     job.clock.advance(61)
     assert end(RAMPING, True) is Parting.OFFER, "one that came after the announcement is taken"
+
+
+def test_where_users_follow_the_machines_nobody_is_said_to_be_taken_back() -> None:
+    job = Job()
+    end = job.end()
+    job.clock.advance(5.5 * HOUR)
+    rolling = replace(RAMPING, plan=replace(RAMPING.plan, strategy=Strategy.ROLLING, targets=("a", "b")))
+    assert end(rolling, True) is Parting.STAY
+    (said,) = job.said
+    assert "every target keeps what it runs" in said
+    assert "users are taken back" not in said
 
 
 @pytest.mark.parametrize("phase", [Phase.REVERTING, Phase.REVERTED, Phase.PROMOTED])
