@@ -114,6 +114,7 @@ class Ramp:
     safety: Safety
     coming: tuple[Line, ...]
     notices: tuple[Line, ...]
+    way_back: tuple[Line, ...]
     deadlines: tuple[Line, ...]
     rungs: tuple[Rung, ...]
     judged_at: str
@@ -155,7 +156,7 @@ def ramp(rollout: Rollout, entries: Sequence[Entry], telemetry: Telemetry | None
         slots=(rollout.stable.name, rollout.canary.name), revision=state.revision, attempt=state.attempt,
         is_over=state.phase.is_final, safety=safety(rollout, looks),
         coming=tuple(coming(rollout, looks, now)),
-        notices=(*notices(rollout, now), *_way_back(rollout, entries, now)),
+        notices=tuple(notices(rollout, now)), way_back=tuple(_way_back(rollout, entries, now)),
         deadlines=tuple(deadlines(rollout)), rungs=tuple(_rungs(rollout, entries, now)),
         judged_at=figures.judged_at(plan, last[-1]) if last else "",
         arms=tuple(_arms(rollout, last, telemetry)), dropped=figures.figures(last).dropped,

@@ -66,7 +66,7 @@ def test_each_strategy_has_its_own_words() -> None:
 
 
 def test_the_way_back_is_told_with_its_moments() -> None:
-    found = {one.lead: one.text for one in shown(STORIES["reverted"]()).notices}
+    found = {one.lead: one.text for one in shown(STORIES["reverted"]()).way_back}
     assert found["Time to safe"].startswith(
         "45s, from the first bad sample (12:01:00) to stable for everybody (12:01:45)"
     )
