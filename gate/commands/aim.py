@@ -82,7 +82,9 @@ def _known(comment: Comment, desk: Desk) -> tuple[tuple[Rollout, ...], tuple[Rol
         found = desk.flagserver.find(repository=comment.repository, pull_request=comment.pull_request)
         if not found:
             pull = desk.github.pull_request(comment.pull_request)
-            for sha in dict.fromkeys(sha for sha in (pull.merge_sha, pull.head_sha) if sha):
+            # A fork's head was never released; it may only name a commit that another change brought.
+            head = None if pull.from_fork else pull.head_sha
+            for sha in dict.fromkeys(sha for sha in (pull.merge_sha, head) if sha):
                 found = found or desk.flagserver.find(repository=comment.repository, sha=sha)
     newest: dict[tuple[str, str], Rollout] = {}
     for one in sorted(found, key=lambda one: one.created_at):

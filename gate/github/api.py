@@ -80,11 +80,13 @@ class GitHubApi(GitHub):
                     return None
                 raise
         here = [self._pull_request(pull) for pull in pulls]
-        for fits in (
+        rules: tuple[Callable[[PullRequest], bool], ...] = (
             lambda one: one.merge_sha == sha,
             lambda one: one.merge_sha is not None,
-            lambda one: one.open and one.head_sha == sha,
-        ):
+            # A fork's can have any commit of ours as its head: nobody's comment moves there by that.
+            lambda one: one.open and one.head_sha == sha and not one.from_fork,
+        )
+        for fits in rules:
             if numbers := [one.number for one in here if fits(one)]:
                 return max(numbers)
         return None

@@ -135,7 +135,9 @@ class GitHub(Protocol):
         """The pull request with this number."""
 
     def pull_request_of(self, sha: str) -> int | None:
-        """The pull request that brought a commit: the one it merged, else one that has it as head; else ``None``."""
+        """The pull request that brought a commit: the one it merged, else one of our own branches that has it as head;
+        else ``None``.
+        """
 
     def tell(self, pull_request: int, environment: str, body: str, known_id: int | None = None) -> int:
         """Write the one sticky comment of a pull request and environment, and return its id.

@@ -11,6 +11,7 @@ from rampgate.machine.state import Action, ActionKind, Lock, Order, Phase, Reaso
 from tests.fakes.github import Fault
 
 PullRequest = Any
+HEAD = "a" * 40
 MERGE = "b" * 40
 UNDO = Action(number=1, kind=ActionKind.UNDO, arm=ArmName.CANARY)
 
@@ -229,6 +230,13 @@ def test_a_rollout_that_knows_no_pull_request_is_found_by_its_commit(pull_reques
     pull_request.rollouts.add("r1", pull_request=None, sha=sha)
     pull_request.says("/abort")
     assert pull_request.rollouts.kept["r1"].state.phase is Phase.REVERTING
+
+
+def test_a_forks_pull_request_is_not_about_the_commit_that_it_took_for_its_head(pull_request: PullRequest) -> None:
+    pull_request.rollouts.add("r1", pull_request=None, sha=HEAD)
+    pull_request.github.pull(7, head_sha=HEAD, author="mallory", from_fork=True)
+    assert "No rollout of this pull request is active" in pull_request.says("/promote").text
+    assert pull_request.rollouts.posted == []
 
 
 def test_when_github_cannot_name_the_commits_it_does_not_say_that_there_is_none(pull_request: PullRequest) -> None:

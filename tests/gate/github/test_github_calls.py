@@ -35,6 +35,16 @@ def test_an_open_pull_request_is_found_by_its_head(api: GitHubApi, github: FakeG
     assert api.pull_request_of("d" * 40) is None, "a trial merge is nobody's commit"
 
 
+def test_a_fork_cannot_take_a_commits_comment_by_opening_a_pull_request_from_it(
+    api: GitHubApi, github: FakeGitHub
+) -> None:
+    github.pull(3, head_sha="c" * 40)
+    github.pull(9, head_sha="c" * 40, author="mallory", from_fork=True)
+    assert api.pull_request_of("c" * 40) == 3
+    github.pull(8, head_sha="e" * 40, merge_sha="9" * 40, merged=True, author="eve", from_fork=True)
+    assert api.pull_request_of("9" * 40) == 8, "what was merged is ours"
+
+
 def test_a_closed_pull_request_that_was_not_merged_is_none(api: GitHubApi, github: FakeGitHub) -> None:
     github.pull(3, head_sha="c" * 40, state="closed")
     assert api.pull_request_of("c" * 40) is None
