@@ -106,9 +106,10 @@ def retry(rollout_id: str, folder: Path) -> None:
 @click.option("--flag", help="Only this flag.")
 @spoken
 def status(environment: str | None, flag: str | None) -> None:
-    """Say where each active rollout stands, and why it waits; of a flag without one, which slot is live."""
+    """Say where each active rollout stands, why it waits, and what waits for hands; or which slot of a flag is live."""
     server = flag_server()
-    found = server.find(environment=environment, flag=flag, active=True)
+    left = server.find(environment=environment, flag=flag, active=False, needs_hands=True)
+    found = (*server.find(environment=environment, flag=flag, active=True), *left)
     click.echo(replies.status([(one, looks_of(one, server.entries(one.id))) for one in found]))
     slots = server.slots(environment, flag) if environment and flag and not found else None
     if flag and slots is not None:

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from pydantic import TypeAdapter
 
 from gate.cli import main
 from gate.errors import InputError
 from gate.terminal import flag_server
-from tests.gate.metrics.scripted import Reply, scripted
+from rampgate.rollout import Rollout
+from tests.gate.metrics.scripted import Asked, Reply, scripted
+from tests.gate.report.story import STORIES
 
 NOTHING = dict.fromkeys(("RAMPGATE_URL", "RAMPGATE_KEY", "RAMPGATE_PLAIN_HTTP"))
 
@@ -85,6 +88,24 @@ def test_the_one_host_that_may_be_asked_without_tls_is_named(monkeypatch: pytest
     monkeypatch.setenv("RAMPGATE_URL", "http://flagserver:8080@elsewhere")
     with pytest.raises(InputError, match="RAMPGATE_URL: http://elsewhere"):
         flag_server()
+
+
+def test_status_says_what_waits_for_hands_though_it_has_ended() -> None:
+    story = STORIES["gate-lost"]()
+    left = TypeAdapter(Rollout).dump_python(story.rollout(), mode="json")
+
+    def answered(asked: Asked) -> Reply:
+        if asked.path.endswith("/events"):
+            return Reply(body=b'{"entries": []}')
+        return Reply(body=json.dumps({"rollouts": [left] if asked.query["active"] == "false" else []}).encode())
+
+    with scripted() as server:
+        server.script = answered
+        environ = {**NOTHING, "RAMPGATE_URL": server.url, "RAMPGATE_KEY": "rg_operator_x_y"}
+        ran = CliRunner().invoke(main, ["status"], env=environ)
+        assert {one.query.get("needs_hands") for one in server.asked if one.path == "/v1/rollouts"} == {None, "true"}
+    assert "everybody is back on `v1`" in ran.output
+    assert "**Left to do:** probe `blue`, undo `green`. Users are not affected" in ran.output
 
 
 def test_status_names_the_live_colour_where_nothing_is_active() -> None:
