@@ -4,6 +4,7 @@ FlagServerError
 ├── UnknownKeyError 401      ├── NotAllowedError 403     ├── NotFoundError 404
 ├── ConflictError 409        ├── TooLargeError 413       ├── InvalidError 422 (or 400)
 ├── SlowDownError 429        ├── StoreGoneError 503      ├── IssuerGoneError 503
+├── NewerWordsError 503
 └── SettingsError (at start; no HTTP)
 """
 
@@ -109,6 +110,13 @@ class InvalidError(FlagServerError):
 class StoreGoneError(FlagServerError):
     status = 503
     code = "store_unavailable"
+
+
+class NewerWordsError(FlagServerError):
+    """A newer server on the same database wrote what this one cannot read, and must not guess at."""
+
+    status = 503
+    code = "newer_words"
 
 
 class IssuerGoneError(FlagServerError):

@@ -3,11 +3,13 @@
 The exchange fails closed: without the database, the issuer's keys or a policy that fits nobody is admitted.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
+from pydantic import ValidationError
 
 from flagserver.auth.grant import Grant
 from flagserver.auth.issuer import Issuer
@@ -15,7 +17,7 @@ from flagserver.auth.keyring import Keyring
 from flagserver.auth.keys import Caller, new_secret, verifier
 from flagserver.auth.policies import POLICY, Policy, is_about, misfits, widens
 from flagserver.auth.tokens import Claims, TokenRefusedError, read_token
-from flagserver.errors import InvalidError, NotAllowedError, NotFoundError, UnknownKeyError
+from flagserver.errors import InvalidError, NewerWordsError, NotAllowedError, NotFoundError, UnknownKeyError
 from flagserver.store import Store, Tx, audit
 from flagserver.store import trust as kept
 from flagserver.store.rollouts import RolloutRecord
@@ -160,7 +162,7 @@ def _session(policy: PolicyRecord, claims: Claims, now: float) -> NewSession:
 
 
 def _admitting(records: tuple[PolicyRecord, ...], claims: Claims, environment: str | None) -> PolicyRecord:
-    read = [(record, POLICY.validate_python(record.document)) for record in records]
+    read = list(_understood(records))
     wrong = {record.id: misfits(policy, claims.every) for record, policy in read}
     fitting = [record for record, _ in read if not wrong[record.id]]
     wanted = [one for one in fitting if environment in (None, one.environment)]
@@ -170,8 +172,18 @@ def _admitting(records: tuple[PolicyRecord, ...], claims: Claims, environment: s
     if wanted:
         # Of several the one that lets the job do most.
         return max(wanted, key=lambda one: widens(POLICY.validate_python(one.document), claims.every))
+    if len(read) < len(records):
+        text = "A newer server wrote a trust policy that this one cannot read, and no other admits this job: ask again."
+        raise NewerWordsError(text)
     near = [(record, policy) for record, policy in read if is_about(policy, claims.every)]
     raise _not_admitted(near, wrong, claims.every, environment, sorted({one.environment for one in fitting}))
+
+
+def _understood(records: tuple[PolicyRecord, ...]) -> Iterator[tuple[PolicyRecord, Policy]]:
+    """The policies whose every word this server knows: what a newer one demands must not be overlooked."""
+    for record in records:
+        with suppress(ValidationError):
+            yield record, POLICY.validate_python(record.document)
 
 
 def _not_admitted(

@@ -18,6 +18,7 @@ from flagserver.errors import (
     FlagServerError,
     InvalidError,
     IssuerGoneError,
+    NewerWordsError,
     NotAllowedError,
     SlowDownError,
     StoreGoneError,
@@ -286,7 +287,7 @@ def refused(error: FlagServerError) -> Reply:
     headers: tuple[tuple[str, str], ...] = ()
     if isinstance(error, UnknownKeyError):
         headers = (("WWW-Authenticate", "Bearer"),)
-    if isinstance(error, StoreGoneError):
+    if isinstance(error, StoreGoneError | NewerWordsError):
         headers = (("Retry-After", "1"),)
         log.warning("store_unavailable", why=error.message)
     if isinstance(error, SlowDownError | IssuerGoneError):

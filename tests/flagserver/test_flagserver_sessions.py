@@ -1,5 +1,6 @@
 """Sessions of jobs: each steers one rollout, dies soon after its lease, and is known to every replica."""
 
+import json
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -64,6 +65,16 @@ def judged(at: float) -> Judged:
 
 def progress(rollout: Rollout, fence: int) -> HookProgressed:
     return HookProgressed(fence=fence, action=rollout.state.actions[0].number)
+
+
+def test_a_policy_with_words_of_a_newer_server_admits_nobody_here_and_keeps_nobody_out(there: Trusting) -> None:
+    newer = json.dumps({**POLICY, "only_on_fridays": True})
+    with there.services.store.write() as tx:
+        tx.run(sa.text("UPDATE trust_policies SET document = :newer").bindparams(newer=newer))
+    refused = there.exchange()
+    assert (refused.status_code, refused.get_json()["error"]) == (503, "newer_words")
+    there.trust()
+    assert there.exchange().status_code == 201
 
 
 def test_a_session_releases_from_beginning_to_end(there_each: Trusting) -> None:
