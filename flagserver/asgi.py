@@ -35,6 +35,7 @@ from flagserver.views.route import (
     admit,
     admit_fresh,
     answer,
+    fault,
     presented,
     refused,
     reply_with,
@@ -104,7 +105,7 @@ class FrontDoor:
             if (refused_one := await self._stream(route, call, receive, send)) is not None:
                 await self._send(send, route, refused_one, asked)
         elif route.served is Served.LONG_POLL:
-            await self._send(send, route, await self._long_poll(call), asked)
+            await self._send(send, route, await self._long_poll(route, call), asked)
         else:
             with bound_contextvars(request=asked):
                 reply = answer(self._services, route, call)
@@ -162,7 +163,7 @@ class FrontDoor:
         caller: Caller = await self._in_thread(admit_fresh, self._services, route, headers, params)
         return caller
 
-    async def _long_poll(self, call: Call) -> Reply:
+    async def _long_poll(self, route: Route, call: Call) -> Reply:
         """Answer when the rollout's revision is another than the caller's, or when its wait is over."""
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
@@ -184,6 +185,8 @@ class FrontDoor:
                 waiting.cancel()
         except FlagServerError as error:
             return refused(error)
+        except Exception:
+            return fault(route, call)
         finally:
             closing.cancel()
             stop()

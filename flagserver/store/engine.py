@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from flagserver.errors import SettingsError, StoreGoneError
+from flagserver.errors import InvalidError, SettingsError, StoreGoneError
 from flagserver.store.clock import Clock, SteadyClock
 from flagserver.store.schema import migrate
 from flagserver.store.tables import rollouts, versions
@@ -316,7 +316,12 @@ def current_versions(tx: Tx) -> dict[str, int]:
 def _told() -> Iterator[None]:
     try:
         yield
-    except (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError):
+    except sa.exc.DataError as error:
+        if "NUL" not in str(error.orig):
+            raise
+        # PostgreSQL keeps no such text; nothing that anybody may look for or write has it in a name.
+        raise InvalidError.of("request", "a text with the character NUL", "texts without it", status=400) from None
+    except (sa.exc.IntegrityError, sa.exc.ProgrammingError):
         # A constraint that refuses is the caller's; a file that is corrupt is the database's.
         raise
     except (sa.exc.DatabaseError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:

@@ -159,7 +159,7 @@ def _responses(route: Route, refs: Mapping[tuple[str, Any], Any]) -> Iterator[tu
         codes |= {400, 413, 422}
     if route.body is not None:
         codes |= {413}
-    if route.query:
+    if route.query or "{" in route.path:
         codes |= {400}
     if route.served in (Served.THREAD, Served.LONG_POLL, Served.STREAM):
         codes |= {503}

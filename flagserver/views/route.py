@@ -278,8 +278,13 @@ def answer(services: Services, route: Route, call: Call) -> Reply:
     except FlagServerError as error:
         return refused(error)
     except Exception:
-        log.exception("fault", route=route.path, request=call.headers.get("x-request-id"))
-        return refused(FlagServerError("Something went wrong here; the log of the server says what."))
+        return fault(route, call)
+
+
+def fault(route: Route, call: Call) -> Reply:
+    """The reply to the exception under way, which is nobody's but ours; the log has it."""
+    log.exception("fault", route=route.path, request=call.headers.get("x-request-id"))
+    return refused(FlagServerError("Something went wrong here; the log of the server says what."))
 
 
 def refused(error: FlagServerError) -> Reply:
