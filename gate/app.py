@@ -81,7 +81,7 @@ def _guarded(what: "Callable[[Step], Exit]") -> int:
     except Exception as error:
         text = "".join(traceback.format_exception_only(error)).strip()
         say(annotation(Level.ERROR, f"A fault in Rampgate itself: {text}", title="Rampgate"))
-        traceback.print_exc()
+        say(traceback.format_exc())
         _failed(step, RampgateError(text))
         return int(Exit.FAULT)
 

@@ -11,6 +11,7 @@ from gate import config as configuration
 from gate.config import Config
 from gate.errors import InputError, RampgateError
 from gate.flagserver_api import FlagServer
+from gate.foreign import harmless
 from gate.github.no_github import NoGitHub
 from gate.github.oidc import IdTokens
 from gate.github.port import GitHub
@@ -165,8 +166,10 @@ _THEN = {
 
 
 def say(text: str) -> None:
-    """One line of the log, at once.
+    """A line of the log, at once, and whatever lines follow it in the same text.
 
-    The runner obeys `##[…]` anywhere in a line, also in what a comment or a server said. No line of ours has it.
+    The runner obeys a line that begins with `::`, and `##[…]` anywhere. Only a first line may be a command of ours;
+    what a comment, a server or an exception said is none.
     """
-    print(text.replace("##[", "## ["), flush=True)
+    first, *further = text.splitlines() or [""]
+    print("\n".join([first.replace("##[", "## ["), *map(harmless, further)]), flush=True)

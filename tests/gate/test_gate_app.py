@@ -72,3 +72,22 @@ def test_rules_that_cannot_be_read_let_nothing_widen(tmp_path: Path, capsys: pyt
         assert found.may_be_obeyed(CommandName.ABORT)
         assert not found.may_be_obeyed(CommandName.PROMOTE)
     assert capsys.readouterr().out.count("::warning") == 3
+
+
+def test_a_fault_is_told_whole_and_what_it_quotes_is_no_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def broken(_: object) -> Step:
+        raise RuntimeError("the server said\n::stop-commands::x\n::error::boom")
+
+    monkeypatch.setattr(Step, "begin", broken)
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    assert ended.value.code == Exit.FAULT
+    out = capsys.readouterr().out
+    assert [line for line in out.splitlines() if line.strip().startswith("::")] == [out.splitlines()[0]]
+    assert out.startswith("::error title=Rampgate::A fault in Rampgate itself: RuntimeError: the server said%0A")
+    assert "Traceback" in out
+    assert "fault" in (tmp_path / "output").read_text()

@@ -18,7 +18,6 @@ from gate.runner_files import (
     debug,
     end_group,
     entry,
-    foreign,
     group,
     mask,
 )
@@ -120,14 +119,6 @@ def test_commands_are_encoded_as_the_runner_decodes_them() -> None:
     assert (group("a\n::b"), end_group(), debug("x")) == ("::group::a%0A::b", "::endgroup::", "::debug::x")
 
 
-def test_foreign_text_is_fenced_by_a_token_it_cannot_know() -> None:
-    first, second = foreign("::set-output name=x::y"), foreign("x")
-    lines = first.splitlines()
-    token = lines[0].removeprefix("::stop-commands::")
-    assert lines[-1] == f"::{token}::"
-    assert token not in second
-
-
 def test_what_a_comment_says_is_no_command_to_the_runner_though_it_is_said_in_the_log(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -135,6 +126,14 @@ def test_what_a_comment_says_is_no_command_to_the_runner_though_it_is_said_in_th
     said = capsys.readouterr().out
     assert "boom" in said
     assert "##[" not in said
+
+
+def test_only_the_first_line_of_what_is_said_is_a_command_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    say("::notice::ours\n::error::theirs\n  ::add-mask::e\r::stop-commands::x\u2028::debug::y\n  at home")
+    first, *further = capsys.readouterr().out.splitlines()
+    assert first == "::notice::ours"
+    assert not any(line.strip().startswith("::") for line in further)
+    assert further[-1] == "  at home"
 
 
 @given(
