@@ -154,18 +154,23 @@ def not_restored(rollout: Rollout) -> bool:
 
 
 def colours(rollout: Rollout) -> tuple[tuple[Slot, str], ...]:
-    """Both slots of a blue-green rollout, each with what it is now: live, dark, warm; nothing for other strategies."""
+    """A blue-green rollout's slots, with what each runs and is now: live, dark, warm. Nothing for other strategies."""
     if rollout.plan.strategy is not Strategy.BLUE_GREEN:
         return ()
-    canary = replace(rollout.canary, version=rollout.version)
-    return (rollout.stable, _old(rollout.state, rollout.share)), (canary, _new(rollout.state, rollout.share))
+    words = _old(rollout.state, rollout.share), _new(rollout.state, rollout.share)
+    versions = rollout.stable.version, rollout.version
+    found = zip((rollout.stable, rollout.canary), versions, words, strict=True)
+    return tuple((replace(slot, version=None if word == IDLE else runs), word) for slot, runs, word in found)
+
+
+IDLE = "idle"
 
 
 def _old(state: State, share: int) -> str:
     if not state.baseline:
         return "empty"
     if state.phase is Phase.PROMOTED:
-        return "still to be retired" if state.pending(ActionKind.RETIRE) else "idle"
+        return "still to be retired" if state.pending(ActionKind.RETIRE) else IDLE
     if state.retirement_begun:
         return "being retired"
     return "warm" if share == WHOLE else "live"
@@ -180,7 +185,7 @@ def _new(state: State, share: int) -> str:
         case Phase.REVERTING:
             return "being undone"
         case Phase.REVERTED | Phase.FAILED:
-            return "still to be undone" if state.pending(ActionKind.UNDO) else "idle"
+            return "still to be undone" if state.pending(ActionKind.UNDO) else IDLE
         case Phase.SUPERSEDED:
             return "the newer rollout's"
         case _:

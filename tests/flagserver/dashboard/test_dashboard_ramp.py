@@ -79,7 +79,7 @@ def test_the_colours_of_a_blue_green_rollout_are_among_its_facts() -> None:
 
     assert colours("switch-dark") == {"blue": "v1, live", "green": "v2, dark"}
     assert colours("switched") == {"blue": "v1, warm", "green": "v2, live"}
-    assert colours("switched-back") == {"blue": "v1, live", "green": "v2, idle"}
+    assert colours("switched-back") == {"blue": "v1, live", "green": "idle"}
     assert colours("ramping") == {}
 
 
