@@ -1,5 +1,6 @@
 """The dashboard in a real Chromium, on a phone and on a wide screen, before a real server with a ramp under way."""
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from rampgate.machine.state import Order, Phase
 from rampgate.plan import Step
 from rampgate.rollout import Rollout
 from tests.flagserver.callers import Gate
+from tests.flagserver.conftest import Postgres
 from tests.flagserver.inside import PLAN
 from tests.flagserver.process import FlagServer
 
@@ -61,6 +63,16 @@ class Eyes:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlagServer]:
     with FlagServer(tmp_path_factory.mktemp("dashboard")) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Postgres, FlagServer]]:
+    """A server whose database can be made to hang."""
+    with tempfile.TemporaryDirectory(prefix="rg-pg-", ignore_cleanup_errors=True) as folder:
+        database = Postgres(folder)
+        with FlagServer(tmp_path_factory.mktemp("fragile"), database_url=database.url) as server:
+            yield database, server
+        database.end()
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +155,29 @@ def test_a_ramp_changes_before_ones_eyes_and_is_paused_and_aborted_by_thumb(eyes
     assert gate.read(rollout).state.phase is Phase.REVERTING
     assert eyes.complaints == []
     assert eyes.fits()
+
+
+def test_an_abort_is_obeyed_while_the_database_hangs_and_the_page_goes_on_when_it_is_back(
+    eyes: Eyes, fragile: tuple[Postgres, FlagServer], tmp_path: Path
+) -> None:
+    database, server = fragile
+    gate = Gate(server, environment=tmp_path.name.replace("_", "-"))
+    rollout = ramp(gate)
+    login(eyes, gate, f"/ui/rollouts/{rollout.id}")
+    page, heading = eyes.page, eyes.page.locator("h1")
+    expect(heading).to_contain_text("10 %")
+    with database.hung():
+        page.locator(".order.abort summary").click()
+        page.get_by_role("button", name="Yes, send everybody back").click()
+        expect(heading).to_contain_text("Aborted: shop")
+        expect(page.get_by_role("alert")).to_contain_text("Not recorded yet")
+        expect(page.get_by_text("No word from the database since")).to_be_visible()
+        assert eyes.fits()
+        page.screenshot(path=tmp_path / "aborted.png")
+        assert "targeting" not in gate.snapshot()["flags"]["shop"]
+    expect(heading).to_contain_text("verybody is back on")
+    assert gate.read(rollout).state.text.startswith("Ada Lovelace")
+    assert [one for one in eyes.complaints if "status of 503" not in one] == []
 
 
 def test_what_a_person_is_about_to_order_stays_as_they_saw_it(eyes: Eyes, gate: Gate) -> None:
