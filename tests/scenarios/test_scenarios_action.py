@@ -77,6 +77,7 @@ def test_a_broken_release_is_reverted_and_the_step_fails_only_where_it_is_meant_
     assert way["began_at"] < way["users_at"] < way["cut_off_by"] <= way["undone_at"]
     assert way["users_at"] <= way["restored_at"]
     assert f"time_to_safe={way['time_to_safe']:.1f}s" in run.log
+    assert "by the plan that it started with" not in run.log, "its own plan looks changed"
     assert "**Time to safe:** " in run.summary
     check_users(shop.entries(), shop.room, 4.0)
     assert shop.room.running == {"blue": "v1"}
