@@ -1,4 +1,4 @@
-"""What environments may not be called: the words that stand in their place in other paths."""
+"""What environments may not be called: the words that stand in their place in other paths; and what nothing is."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,7 +9,8 @@ from flagserver import wire
 from flagserver.auth import Role
 from flagserver.names import TAKEN
 from flagserver.views import ROUTES
-from tests.flagserver.inside import PLAN, Inside, new_rollout
+from tests.flagserver.dashboard.visitor import Visitor
+from tests.flagserver.inside import PLAN, Clock, Inside, new_rollout
 from tests.flagserver.trusting import POLICY
 
 PLAIN = {"state": "ENABLED", "variants": {"a": 1}, "defaultVariant": "a"}
@@ -41,3 +42,20 @@ def test_no_rollout_begins_in_such_an_environment(inside: Inside) -> None:
     body = wire.NEW_ROLLOUT.dump_json(new_rollout(plan=replace(PLAN, environment="rollouts")))
     reply = inside.call("POST", "/v1/rollouts", body, role=Role.ADMIN)
     assert (reply.status_code, reply.get_json()["problems"][0]["path"]) == (422, "plan.environment")
+
+
+NUL_PATHS = (
+    "/v1/rollouts/%00", "/v1/rollouts?flag=%00", "/v1/production/flags/%00", "/v1/queue?flag=%00",
+    "/v1/audit?actor=%00", "/v1/trust/%00", "/ui/rollouts/%00", "/ui/history?flag=%00",
+)  # fmt: skip
+
+
+def test_a_text_that_no_database_may_hold_is_refused_or_found_nowhere(postgres_url: str, clock: Clock) -> None:
+    with Inside(postgres_url, clock) as inside:
+        visitor = Visitor(inside)
+        visitor.login(inside.keys[Role.ADMIN])
+        for path in NUL_PATHS:
+            pages = path.startswith("/ui")
+            reply = visitor.get(path) if pages else inside.call("GET", path, role=Role.ADMIN)
+            assert reply.status_code == 400, (path, reply.text)
+        assert inside.call("DELETE", "/v1/keys/%00", role=Role.ADMIN).status_code == 400
