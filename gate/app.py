@@ -4,14 +4,12 @@ Two entry points: ``main`` for the step, ``post`` for its post run, which finish
 """
 
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn, assert_never
 
 from gate.activity import NO_COMMAND, Notice, NoticeReason, ObeyComment, RunRollout, Sweep, Validate, choose, event_of
@@ -26,6 +24,7 @@ from gate.config import CommandRules, Config, command_rules
 from gate.errors import EventError, Exit, RampgateError
 from gate.github.port import GitHub, Reaction
 from gate.inputs import Runner
+from gate.interrupted import Interrupted, heard, listen
 from gate.parting import JobEnd
 from gate.release import Gate, Release, fitting, is_left_alone, left_behind, release
 from gate.report import page, result
@@ -43,18 +42,9 @@ _DETACHED = "detached"
 """The state by which the post run knows that the rollout is a follower's."""
 
 
-class Interrupted(BaseException):
-    """The runner cancels the job: it kills this process within ten seconds."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"signal {number}")
-        self.exit = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
-
-
 def main() -> NoReturn:
     """The step. Exit codes: docs/exit-codes.md."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    listen()
     sys.exit(_guarded(run))
 
 
@@ -70,6 +60,7 @@ def _guarded(what: "Callable[[Step], Exit]") -> int:
         step = Step.begin(os.environ)
         return int(what(step))
     except Interrupted as cancelled:
+        heard()
         if step is not None and not step.handed_on:
             text = "The job was cancelled before it had anything to tell."
             _hand_on(step, result.outputs_without(Decision.NOTHING, Reason.CANCELLED.value, text))
@@ -91,13 +82,6 @@ def _failed(step: Step | None, error: RampgateError) -> None:
     files = step.files if step else RunnerFiles(output_path=Path(path) if path else None)
     for name, value in result.outputs_of_error(error).items():
         files.output(name, value)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    # Once: what follows has a few seconds, and a second signal must not cut it short.
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, signal.SIG_IGN)
-    raise Interrupted(number)
 
 
 def _read_event(path: Path) -> str:
@@ -188,6 +172,7 @@ def _driven(
     try:
         ended = drive(gate, begin)
     except Interrupted:
+        heard()
         if begun:
             _left(step, gate, telling.newest[0] if telling.newest else begun[-1], telling)
         else:

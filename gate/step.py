@@ -1,5 +1,6 @@
 """One run of the Action: what it was given, what it speaks to, and what it writes to. What it does, `app.py` says."""
 
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -172,4 +173,7 @@ def say(text: str) -> None:
     what a comment, a server or an exception said is none.
     """
     first, *further = text.splitlines() or [""]
-    print("\n".join([first.replace("##[", "## ["), *map(harmless, further)]), flush=True)
+    lines = (first.replace("##[", "## ["), *map(harmless, further))
+    # One write: `print` makes two, and a thread that speaks between them would end up in the middle of a line.
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()

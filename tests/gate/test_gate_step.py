@@ -1,12 +1,14 @@
 """What a run of the Action reads of the checkout, and what it leaves alone."""
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from gate.errors import InputError, MisuseError
-from gate.step import Step
+from gate.step import Step, say
 
 
 def step_in(workspace: Path, event: Path) -> Step:
@@ -51,3 +53,22 @@ def test_a_link_inside_the_repository_is_followed(step: Step, tmp_path: Path) ->
     (tmp_path / "workspace/plan.yml").write_text(json.dumps(plan))
     (tmp_path / "workspace/.github/rampgate.yml").symlink_to("../plan.yml")
     assert step.config().plan.flag == "shop"
+
+
+class Log(io.StringIO):
+    """A log that keeps its writes apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.writes.append(text)
+        return len(text)
+
+
+def test_a_line_of_the_log_is_written_whole_whoever_else_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    monkeypatch.setattr(sys, "stdout", log)
+    say("::add-mask::secret")
+    assert log.writes == ["::add-mask::secret\n"]
