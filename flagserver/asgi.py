@@ -122,24 +122,14 @@ class FrontDoor:
         ):
             return receive
         most = MOST_BODY if key else MOST_KEYLESS
-        came: list[Message] = []
-        length, more = 0, True
-        while more and length <= most:
-            came.append(await receive())
-            length += len(came[-1].get("body", b""))
-            more = came[-1].get("more_body", False)
+        came, length = await _came(receive, most)
         # What is too large ends here: Flask refuses it by its length.
         came[-1] = {**came[-1], "more_body": False}
         if "content-length" not in headers:
             # Flask reads nothing of a body in chunks, whose length nobody said.
             others = [(name, value) for name, value in scope["headers"] if name != b"transfer-encoding"]
             scope["headers"] = [*others, (b"content-length", str(length).encode())]
-        came.reverse()
-
-        async def again() -> Message:
-            return came.pop() if came else await receive()
-
-        return again
+        return _again(came, receive)
 
     async def _stream(self, route: Route, call: Call, receive: Receive, send: Send) -> Reply | None:
         """Stream until the client leaves; returns a refusal that is still to be sent."""
@@ -219,15 +209,29 @@ async def _urgent(scope: Scope, receive: Receive) -> tuple[bool, Receive]:
     """Whether this may be an abort, and where its body is to be had; the routes know for certain."""
     if scope["method"] != "POST" or not _EVENT_OF_ONE.fullmatch(scope["path"]):
         return scope["method"] == "POST" and _ABORT_FORM.fullmatch(scope["path"]) is not None, receive
-    read, size = [await receive()], 0
-    while read[-1].get("more_body", False) and (size := size + len(read[-1].get("body", b""))) <= MOST_BODY:
-        read.append(await receive())
-    body = b"".join(one.get("body", b"") for one in read)
+    came, _ = await _came(receive, MOST_BODY)
+    return b'"revert"' in b"".join(one.get("body", b"") for one in came), _again(came, receive)
+
+
+async def _came(receive: Receive, most: int) -> tuple[list[Message], int]:
+    """A body as it comes, and its length; where it is longer than ``most``, its beginning."""
+    came: list[Message] = []
+    length, more = 0, True
+    while more and length <= most:
+        came.append(await receive())
+        length += len(came[-1].get("body", b""))
+        more = came[-1].get("more_body", False)
+    return came, length
+
+
+def _again(came: list[Message], receive: Receive) -> Receive:
+    """What has come, and then what comes."""
+    left = came[::-1]
 
     async def again() -> Message:
-        return read.pop(0) if read else await receive()
+        return left.pop() if left else await receive()
 
-    return b'"revert"' in body, again
+    return again
 
 
 async def _body(receive: Receive, headers: Mapping[str, str]) -> bytes:
