@@ -92,6 +92,9 @@ def test_a_cancelled_step_is_out_of_the_users_way_before_it_is_killed(
     with runner.start(gate_image.tag) as step:
         api, rollout = ramping(server)
         assert cancel(step) == 130
+    outputs = parsed((folder / "file_commands/set_output").read_text())
+    assert (outputs["decision"], outputs["reason"], outputs["percentage"]) == ("reverted", "cancelled", "0")
+    assert "The job was cancelled" in (folder / "file_commands/step_summary").read_text()
     now = api.rollout(rollout.id)
     assert (now.share, now.state.reason) == (0, Reason.CANCELLED)
     post(gate_image, runner)

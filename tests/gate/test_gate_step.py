@@ -3,22 +3,35 @@
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from gate.errors import InputError, MisuseError
+from gate.app import sweep
+from gate.config import Config
+from gate.errors import Exit, InputError, MisuseError
+from gate.flagserver_api import FlagServer
+from gate.parting import Asked, JobEnd, never
+from gate.release import Gate
 from gate.step import Step, say
+from gate.telling import Telling
+from rampgate.evidence import ArmName
+from rampgate.machine.state import Action, ActionKind, Phase
+from rampgate.rollout import Rollout
+from tests.fakes.flag_server import FakeClock, FakeFlagServer
+from tests.flagserver.inside import PLAN
 
 
-def step_in(workspace: Path, event: Path) -> Step:
+def step_in(workspace: Path, event: Path, kind: type[Step] = Step) -> Step:
     event.write_text("{}")
     names = {
         "EVENT_NAME": "push", "REPOSITORY": "acme/shop", "REPOSITORY_ID": "1", "SHA": "1" * 40, "RUN_ID": "1",
         "ACTOR": "ann", "RUN_ATTEMPT": "1", "EVENT_PATH": str(event), "WORKSPACE": str(workspace),
     }  # fmt: skip
     given = {f"GITHUB_{name}": value for name, value in names.items()}
-    return Step.begin({**given, "INPUT_FLAG-SERVER-URL": "https://flags.example.com"})
+    return kind.begin({**given, "INPUT_FLAG-SERVER-URL": "https://flags.example.com"})
 
 
 @pytest.fixture
@@ -72,3 +85,43 @@ def test_a_line_of_the_log_is_written_whole_whoever_else_speaks(monkeypatch: pyt
     monkeypatch.setattr(sys, "stdout", log)
     say("::add-mask::secret")
     assert log.writes == ["::add-mask::secret\n"]
+
+
+class Left:
+    """A flag server with one rollout that waits for hands."""
+
+    url = "https://flags.example.com"
+
+    def __init__(self) -> None:
+        record = FakeFlagServer(clock=FakeClock(), plan=PLAN).record
+        undone = Action(number=1, kind=ActionKind.RETIRE, arm=ArmName.CANARY)
+        state = replace(record.state, phase=Phase.REVERTING, lease=None, actions=(undone,))
+        self.record = replace(record, state=state)
+
+    def find(self, **_: object) -> tuple[Rollout, ...]:
+        return (self.record,)
+
+    def rollout(self, _rollout_id: str) -> Rollout:
+        return self.record
+
+
+class Swept(Step):
+    """A step whose driver only tells what it was given."""
+
+    parting: Asked = never
+
+    def gate(self, config: Config, telling: Telling, parting: Asked = never) -> Gate:  # noqa: ARG002
+        self.parting = parting
+        raise MisuseError("Enough is known.")
+
+
+def test_whoever_drives_what_others_have_left_knows_when_its_own_job_ends(step: Step, tmp_path: Path) -> None:
+    plan = {"flag": PLAN.flag, "environment": PLAN.environment, "deploy": {"none": True}}
+    document = json.dumps({**plan, "metrics": [{"errors": "flagserver"}]})
+    (step.runner.workspace / ".github/rampgate.yml").write_text(document)
+    sweeping = step_in(step.runner.workspace, tmp_path / "event.json", Swept)
+    assert isinstance(sweeping, Swept)
+    sweeping.server = cast(FlagServer, Left())
+    assert sweep(sweeping) is Exit.UNFINISHED
+    assert isinstance(sweeping.parting, JobEnd)
+    assert sweeping.parting.limit == sweeping.inputs.job_timeout
