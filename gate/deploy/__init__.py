@@ -1,6 +1,7 @@
 """What brings a version into a slot: a registry in plain sight, one file a deployer.
 
-A further deployer is one file here, one line in ``DEPLOYERS`` and one page in docs/deployers.
+A further deployer is one file here, one line in ``DEPLOYERS`` and one page in docs/deployers; then the schema is
+printed anew (``rampgate config-schema``).
 """
 
 from collections.abc import Mapping
