@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, exp, inf, log, log1p, sqrt
 
+from gate.judge.alone import DRIFT
 from gate.judge.evidence import ALONE, BASELINE, TOGETHER
 from gate.judge.promotion import ABSOLUTE, RELATIVE
 from rampgate.criteria import JudgeSettings, MetricKind
@@ -104,6 +105,9 @@ def detection_time(plan: RolloutPlan, traffic: TrafficSeen, share: int, ratio: f
     others = any(one.kind is not MetricKind.VALUE for one in judge.metrics)
     weight = (TOGETHER if others else ALONE).errors
     need = -log(judge.alpha * (1.0 if plan.hold_back else 1.0 - BASELINE)) - log(weight) + PRICE
+    if share == WHOLE:
+        # Nobody is left on stable: the bar is what its rate was before, twice over.
+        return _reached(need, *_above(traffic, share, ratio, max(judge.floor, DRIFT * traffic.error_rate)))
     return max(
         _reached(need, *_split(traffic, share, ratio, judge.margin)),
         _reached(need, *_above(traffic, share, ratio, judge.floor)),

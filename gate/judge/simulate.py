@@ -13,7 +13,7 @@ from itertools import pairwise
 from statistics import median
 
 from gate.judge.replay import begun
-from gate.judge.state import Situation
+from gate.judge.state import JudgeState, Situation
 from gate.judge.verdict import judge
 from rampgate.criteria import ERRORS, MetricKind
 from rampgate.evidence import (
@@ -31,6 +31,9 @@ from rampgate.plan import WHOLE, RolloutPlan
 
 USUAL = ((0.05, 0.5), (0.1, 0.8), (0.25, 0.95), (0.5, 0.99), (1.0, 1.0))
 """Seconds, and the part of the requests that takes at most so long."""
+
+_Beside = Mapping[str, "tuple[_Made, _Made]"]
+"""Both arms' figures of each further metric."""
 
 LONGEST = 20_000
 """Polls after which a simulated rollout is left where it stands."""
@@ -130,16 +133,13 @@ def ramp(plan: RolloutPlan, world: World, seed: int) -> Fate:
     beside = {one.name: (_Made(one.kind), _Made(one.kind)) for one in plan.judge.metrics}
     now, step, entered, bad = 0.0, 1, 0.0, 0
     counts = [[0, 0], [0, 0]]
+    state = _seen_before(plan, world, rng, state, counts, beside)
     for number in range(LONGEST):
         last = step == plan.last
         share = min(plan.step(step).share, WHOLE - plan.hold_back) if last else plan.step(step).share
         if number:
             now += plan.poll
-            before = [one[0] for one in counts]
-            bad += _poll(rng, world, plan.poll, now, share, number, counts)
-            for both in beside.values():
-                for made, had, has in zip(both, before, counts, strict=True):
-                    made.add(rng, has[0] - had)
+            bad += _pass_by(rng, world, plan.poll, now, share, number, counts, beside)
         situation = Situation(step=step, share=share, last=last, settled_at=entered)
         state, look = judge(state, situation, _reading(now, counts, beside))
         word = look.verdict.word
@@ -152,6 +152,38 @@ def ramp(plan: RolloutPlan, world: World, seed: int) -> Fate:
         if now - entered > plan.timeout(step):
             break
     return Fate(bad=bad)
+
+
+def _seen_before(
+    plan: RolloutPlan, world: World, rng: random.Random, state: JudgeState, counts: list[list[int]], beside: _Beside
+) -> JudgeState:
+    """Where everybody leaves stable at once, it is looked at in the dark: up to 0, the first user's moment."""
+    polls = math.ceil(plan.dark.bake / plan.poll) if len(plan.steps) == 1 and not plan.hold_back else 0
+    for number in range(-polls, 0):
+        now = number * plan.poll
+        _pass_by(rng, world, plan.poll, now, 0, -number, counts, beside)
+        situation = Situation(step=0, share=0, last=False, settled_at=-polls * plan.poll)
+        state, _ = judge(state, situation, _reading(now, counts, beside))
+    return state
+
+
+def _pass_by(
+    rng: random.Random,
+    world: World,
+    length: float,
+    now: float,
+    share: int,
+    number: int,
+    counts: list[list[int]],
+    beside: _Beside,
+) -> int:
+    """One poll's traffic, and what further metrics make of it; how many requests failed on the canary."""
+    before = [one[0] for one in counts]
+    bad = _poll(rng, world, length, now, share, number, counts)
+    for both in beside.values():
+        for made, had, has in zip(both, before, counts, strict=True):
+            made.add(rng, has[0] - had)
+    return bad
 
 
 def _poll(
@@ -212,9 +244,7 @@ def _with_limits_on_errors(plan: RolloutPlan) -> RolloutPlan:
     return replace(plan, judge=replace(plan.judge, limits=kept))
 
 
-def _reading(
-    now: float, counts: Sequence[Sequence[int]], beside: Mapping[str, tuple[_Made, _Made]] | None = None
-) -> Reading:
+def _reading(now: float, counts: Sequence[Sequence[int]], beside: _Beside | None = None) -> Reading:
     stable, canary = (Counters(requests=one[0], errors=one[1]) for one in counts)
     metrics = {
         name: Measured(stable=one.measure(), canary=other.measure()) for name, (one, other) in (beside or {}).items()

@@ -1,10 +1,12 @@
 """Recorded looks replay to the same verdicts, and a record that was touched is found out."""
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 
 from gate.judge import judge
+from gate.judge.forecast import TrafficSeen, detection_time
 from gate.judge.replay import begun, replay, situation_of
 from gate.judge.simulate import World, of_looks, ramp, rows
 from rampgate.evidence import Look, Reading, Sample, VerdictWord
@@ -67,6 +69,17 @@ def test_a_simulated_release_goes_through_and_a_bad_one_does_not():
     assert healthy.promoted >= 180.0
     assert (bad.promoted, bad.reverted) == (None, pytest.approx(45.0, abs=30.0))
     assert ramp(PLAN, World(per_second=400.0, ratio=10.0), seed=3) == bad
+
+
+def test_where_everybody_switches_at_once_a_simulated_release_is_compared_with_the_time_before():
+    plan = replace(PLAN, steps=PLAN.steps[-1:], hold_back=0, dark=Step(share=0, bake=120.0))
+    healthy, bad = (ramp(plan, World(per_second=50.0, ratio=ratio), seed=3) for ratio in (1.0, 5.0))
+
+    assert (healthy.reverted, healthy.promoted is not None) == (None, True)
+    assert bad.promoted is None
+    expected = detection_time(plan, TrafficSeen(per_second=50.0, error_rate=0.01), 100_000, 5.0)
+    assert bad.reverted == pytest.approx(expected, abs=3 * plan.poll)
+    assert detection_time(plan, TrafficSeen(per_second=50.0, error_rate=0.01), 100_000, 2.0) == inf
 
 
 def test_rows_say_what_became_of_how_many():
