@@ -59,10 +59,15 @@ class Call:
     caller: Caller
 
     def environment(self) -> str:
-        """The environment that the key belongs to; an admin key names one by ``?environment=``."""
-        if self.caller.environment is not None:
-            return self.caller.environment
+        """The environment that the key belongs to; an admin key names one by ``?environment=``.
+
+        Raises:
+            NotAllowedError: another one is named, or none where one has to be.
+        """
         named = self.query.get("environment")
+        if self.caller.environment is not None:
+            self.own(named)
+            return self.caller.environment
         if not named:
             text = "This key serves every environment: name one with ?environment=, or use a key that belongs to one."
             raise NotAllowedError(text, code="environment_needed")

@@ -115,3 +115,15 @@ def test_a_ramp_is_evaluated_as_apps_do_and_a_revert_at_once(inside: Inside) -> 
     assert 10 <= variants().count("green") <= 60
     inside.tell(rollout, Order.REVERT)
     assert set(variants()) == {"blue"}
+
+
+@pytest.mark.parametrize(
+    "where", ["POST /ofrep/v1/evaluate/flags", "POST /ofrep/v1/evaluate/flags/plain", "GET /edge/v1/decide"]
+)
+def test_who_names_another_environment_than_the_keys_is_not_answered_from_the_keys(server: Inside, where: str) -> None:
+    method, path = where.split()
+    body = {"context": {"targetingKey": "ada"}} if method == "POST" else None
+    named = "flag=plain&environment="
+    refused = server.call(method, f"{path}?{named}staging", body, role=Role.CLIENT)
+    assert (refused.status_code, refused.get_json()["error"]) == (403, "environment")
+    assert server.call(method, f"{path}?{named}production", body, role=Role.CLIENT).status_code in (200, 204)
