@@ -51,7 +51,10 @@ class Meters:
             registry=self.registry,
         )  # fmt: skip
         self.decisions = Counter(
-            "rampgate_decisions", "Answers to events, by verb.", ("environment", "flag", "verb"), registry=self.registry
+            "rampgate_decisions",
+            "Decisions about rollouts, by verb.",
+            ("environment", "flag", "verb"),
+            registry=self.registry,
         )
         self.streams = Gauge("rampgate_streams", "Change streams open now.", registry=self.registry)
         self.pages = Gauge("rampgate_page_streams", "Web pages that are told of changes now.", registry=self.registry)
@@ -82,6 +85,10 @@ class Meters:
     def evaluated(self, environment: str, flag: str, variant: str) -> None:
         """Count one evaluation."""
         self.evaluations.cell(environment, flag, variant)[0] += 1
+
+    def decided(self, environment: str, flag: str, verb: str) -> None:
+        """Count one decision about a rollout, by whatever it was demanded: an event, a person, a passed deadline."""
+        self.decisions.labels(environment, flag, verb).inc()
 
     def answered(self, method: str, route: str, status: int) -> None:
         """Count one answer; ``route`` is the table's path, not the request's."""

@@ -6,6 +6,7 @@ One transaction each; what it did is in memory and on its way to clients before 
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from typing import assert_never
 
 import structlog
@@ -14,6 +15,7 @@ from flagserver import chronicle, freeze, hub, line
 from flagserver.admission import Found, Resume, Same, Start, admit, slots_after
 from flagserver.errors import ConflictError, NotAllowedError, NotFoundError, StoreGoneError
 from flagserver.live import Live
+from flagserver.meters import Meters
 from flagserver.store import Store, Tx, flags, locks, rollouts
 from flagserver.store.flags import FlagRecord, Kind
 from flagserver.store.locks import LockRecord
@@ -52,10 +54,11 @@ log = structlog.get_logger("flagserver.rollouts")
 class Rollouts:
     """The rollouts of all environments."""
 
-    def __init__(self, store: Store, live: Live, listeners: hub.Hub) -> None:
+    def __init__(self, store: Store, live: Live, listeners: hub.Hub, meters: Meters) -> None:
         self._store = store
         self._live = live
         self._hub = listeners
+        self._meters = meters
         self._heeded: tuple[LockRecord, ...] | None = None
 
     def create(self, new: NewRollout, actor: str, beside: Beside | None = None) -> tuple[Rollout, bool]:
@@ -348,6 +351,7 @@ class Rollouts:
             who = locker if isinstance(said, Locked | Unlocked) else who
             actors.append(who)
             chronicle.decided(tx, record, state, said, transition, who, via)
+            tx.at_the_end(partial(self._meters.decided, record.plan.environment, record.plan.flag, transition.verb))
             state = transition.state
             refuses = refuses or state.reason in REFUSE_VERSION
         attempt_at = now if state.attempt != record.state.attempt else record.attempt_at

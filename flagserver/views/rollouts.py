@@ -121,8 +121,6 @@ def _event(services: Services, call: Call) -> Reply:
         answer, recorded = services.aborts.say(call.params["id"], posted, call.caller.name, beside)
     else:
         answer, recorded = services.rollouts.apply(call.params["id"], posted, call.caller.name, beside), True
-    plan = answer.rollout.plan
-    services.meters.decisions.labels(plan.environment, plan.flag, answer.verb.value).inc()
     return reply_with(wire.ANSWER, answer, 200 if recorded else 202)
 
 

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from flagserver.store import Store, engine, flags, rollouts
 from flagserver.store.clock import SteadyClock
-from tests.flagserver.inside import Clock
+from tests.flagserver.inside import PLAN, Clock, Inside, new_rollout
 from tests.flagserver.test_flagserver_store import flag, rollout
 
 
@@ -61,3 +61,18 @@ def test_a_database_clock_that_is_set_back_holds_no_deadline_up_at_any_replica(
         with store.write() as tx:
             assert begun + 7000 < tx.now
         store.close()
+
+
+def test_a_decision_of_the_clock_is_counted_like_any_other(inside: Inside) -> None:
+    def reverts() -> float | None:
+        found: float | None = inside.services.meters.registry.get_sample_value(
+            "rampgate_decisions_total", {"environment": "production", "flag": "shop", "verb": "revert"}
+        )
+        return found
+
+    inside.to_step(inside.create(new_rollout()))
+    assert reverts() is None
+    inside.clock.go(PLAN.lease + 1)
+    inside.services.steward.turn()
+    inside.services.steward.turn()
+    assert reverts() == 1.0

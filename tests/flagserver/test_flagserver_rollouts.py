@@ -140,7 +140,7 @@ def test_a_deadline_is_applied_once_however_many_notice_it(server: Inside) -> No
     server.to_step(rollout)
     server.clock.go(PLAN.lease)
     services = server.services
-    others = [Rollouts(services.store, services.live, services.hub) for _ in range(4)]
+    others = [Rollouts(services.store, services.live, services.hub, services.meters) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(Rollouts.settle, others))
     passed = [one for one in services.rollouts.history(rollout.id) if isinstance(one.event, DeadlinePassed)]

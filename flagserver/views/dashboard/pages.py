@@ -140,10 +140,8 @@ class Dashboard:
             answer, recorded = self._services.aborts.say(rollout_id, posted, actor, None)
         else:
             answer = self._services.rollouts.apply(rollout_id, posted, actor)
-        plan = answer.rollout.plan
-        self._services.meters.decisions.labels(plan.environment, plan.flag, answer.verb.value).inc()
         if not recorded:
-            told, lease = answer.because[-1].text, seconds(plan.lease)
+            told, lease = answer.because[-1].text, seconds(answer.rollout.plan.lease)
             return self._page(login, "obeyed.html", status=202, rollout=answer.rollout, told=told, lease=lease)
         if answer.refusal is None:
             return redirect(f"/ui/rollouts/{answer.rollout.id}", 303)
