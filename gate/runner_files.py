@@ -7,9 +7,10 @@ command.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 from uuid import UUID, uuid4
 
 from gate.errors import MisuseError
@@ -37,12 +38,18 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerFiles:
-    """The runner's three files; ``None`` where no runner gave one, and what is written there is then dropped."""
+    """The runner's three files; ``None`` where no runner gave one, and what is written there is then dropped.
+
+    What cannot be written, on a full disk say, is dropped too, and ``say`` told once of each file: no rollout ends for
+    want of one.
+    """
 
     output_path: Path | None = None
     state_path: Path | None = None
     summary_path: Path | None = None
     new_uuid: Callable[[], UUID] = uuid4
+    say: Callable[[str], None] = lambda _: None
+    lost: set[Path] = field(default_factory=set, init=False)
 
     def output(self, name: str, value: str) -> None:
         """Set an output of the step.
@@ -68,14 +75,23 @@ class RunnerFiles:
         if len(data) > SUMMARY_LIMIT:
             room = SUMMARY_LIMIT - len(_CUT.encode())
             data = data[:room].decode("utf-8", "ignore").encode() + _CUT.encode()
-        self.summary_path.write_bytes(data)
+        self._write(self.summary_path, "wb", data)
 
     def _append(self, path: Path | None, name: str, value: str) -> None:
         text = entry(name, value, f"ghadelimiter_{self.new_uuid()}")
-        if path is None:
-            return
-        with path.open("a", encoding="utf-8", errors="replace", newline="") as file:
-            file.write(text)
+        if path is not None:
+            self._write(path, "ab", text.encode("utf-8", "replace"))
+
+    def _write(self, path: Path, mode: Literal["ab", "wb"], data: bytes) -> None:
+        try:
+            with path.open(mode) as file:
+                file.write(data)
+        except OSError as error:
+            if path in self.lost:
+                return
+            self.lost.add(path)
+            text = f"{path} cannot be written, so the workflow does not see what was meant for it: {error.strerror}."
+            self.say(annotation(Level.WARNING, text, title="Rampgate"))
 
 
 def entry(name: str, value: str, delimiter: str) -> str:

@@ -48,7 +48,7 @@ class Step:
         """
         runner = Runner.from_environ(environ)
         files = RunnerFiles(
-            output_path=runner.output_path, state_path=runner.state_path, summary_path=runner.summary_path
+            output_path=runner.output_path, state_path=runner.state_path, summary_path=runner.summary_path, say=say
         )
         return cls(environ=environ, runner=runner, inputs=Inputs.from_environ(environ), files=files)
 

@@ -158,3 +158,17 @@ def test_a_terminal_is_told_in_sentences(
 def test_what_is_no_annotation_is_read_as_it_is() -> None:
     for line in ("rollout=r1 text=x", "::add-mask::x", " ::notice::x", ""):
         assert as_people_read(line) == line
+
+
+def test_what_cannot_be_written_is_told_and_ends_nothing(tmp_path: Path) -> None:
+    said: list[str] = []
+    files = RunnerFiles(
+        output_path=tmp_path / "nowhere/output", state_path=tmp_path, summary_path=Path("/dev/full"), say=said.append
+    )
+    for _ in range(2):
+        files.output("decision", "promoted")
+        files.state("rollout", "ro_1")
+        files.summary("# Promoted")
+    assert [one.split("::")[1] for one in said] == ["warning title=Rampgate"] * 3
+    assert "nowhere/output cannot be written" in said[0]
+    assert "No space left" in said[2]
