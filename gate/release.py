@@ -281,8 +281,9 @@ def _baseline(gate: Gate, config: Config, stable: Slot) -> tuple[bool, Slot]:
     if plan.kind is FlagKind.RELEASE:
         return True, stable
     rolls = plan.strategy is Strategy.ROLLING
-    if rolls and stable.version is not None and _is_between_versions(gate.server, plan):
-        return True, stable
+    if rolls and _is_between_versions(gate.server, plan):
+        # What targets run then is an earlier rollout's, and on a first deploy no version that ever served everybody.
+        return stable.version is not None, stable
     work = Work(
         action=DeployAction.STATUS,
         slot=stable.name,
