@@ -3,16 +3,22 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from rampgate.targeting.coercion import text
+from rampgate.targeting.work import spend, weight
 
 
 def absent(scope: object, names: Sequence[object]) -> list[object]:
     """The names under which there is nothing, or empty text."""
+    spend(len(names))
     return [name for name in names if look_up(scope, name) in (None, "")]
 
 
 def look_up(scope: object, name: object) -> object:
     """What ``var`` finds under a name that was computed."""
-    return scope if name is None or name == "" else follow(scope, text(name).split("."))
+    if name is None or name == "":
+        return scope
+    path = text(name)
+    spend(weight(path))
+    return follow(scope, path.split("."))
 
 
 def follow(data: object, path: Iterable[str]) -> object:

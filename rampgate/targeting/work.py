@@ -57,13 +57,14 @@ def weighed(operator: Callable[..., object]) -> Callable[..., object]:
 
     def run(*values: object) -> object:
         found = operator(*values)
-        spend(sum(map(_weight, values)) + _weight(found))
+        spend(sum(map(weight, values)) + weight(found))
         return found
 
     return run
 
 
-def _weight(value: object) -> int:
+def weight(value: object) -> int:
+    """What a text or an array counts by its length."""
     if isinstance(value, str):
         return len(value) // _CHARACTERS
     return len(value) if isinstance(value, Sequence) else 0

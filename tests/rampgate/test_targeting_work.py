@@ -20,6 +20,8 @@ EXPONENTIAL: dict[str, Any] = {
     "a list that holds itself twice, as text": {"cat": [{"reduce": [LIST, TWICE, "x"]}]},
     "the same as a number": {"+": [{"reduce": [LIST, TWICE, 1]}, 1]},
     "lists within lists": NESTED,
+    "names looked for again and again": {"reduce": [LIST, {"if": [{"missing": TWICE[:1]}, *TWICE]}, ["x"] * 5000]},
+    "a long path walked again and again": {"reduce": [LIST, {"if": [{"var": TWICE[:1]}, *TWICE]}, "a." * 200_000]},
     "a search in what grows": {"reduce": [LIST, {"merge": [{"in": [7, {"var": "accumulator"}]}, *TWICE]}, [1]]},
 }
 
