@@ -184,7 +184,7 @@ _WHAT_TO_DO = {
     "session_flag": _TRUST,
     "no_public_url": "Set it on the flag server, or give `flag-server-key`: docs/trust.md.",
     "environment": "Use a key of the environment that is released to.",
-    "rollout_in_progress": "Wait for it to end, or end it with /abort.",
+    "rollout_in_progress": "Wait for it to end, or abort it.",
     "no_follower": "Start one beside the flag server: docs/operating.md.",
     "slots_changed": "Another rollout ended meanwhile: run this one again.",
 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from gate.config import NotifyConfig, Topic
 from gate.foreign import harmless
+from gate.report.prose import order
 from rampgate.figures import left_to_do
 from rampgate.machine.events import Created, Locked, Resumed
 from rampgate.machine.state import ActionKind, Phase, Reason
@@ -65,7 +66,7 @@ def message_of(topic: Topic, rollout: Rollout, entry: Entry, history: Sequence[E
     stable = rollout.stable.version or "the stable version"
     words = said.format(version=rollout.version, stable=stable, share=reach(plan, entry.share))
     why = sentences(one.text for one in entry.because)
-    ask = _ASKS.get(entry.phase, "") if topic is Topic.NEEDS_PERSON else ""
+    ask = _ask(rollout, entry.phase) if topic is Topic.NEEDS_PERSON else ""
     way = way_back(rollout, history) if entry.phase in _BACK and entry.attempt == rollout.state.attempt else None
     took = [f"{lead}: {text}." for lead, text in told(way, entry.at)[:1]] if way is not None else []
     return _message(rollout, words, sentences((why, ask)), *took)
@@ -79,10 +80,16 @@ def hands_message(rollout: Rollout) -> Message:
 
 _BACK = frozenset({Phase.REVERTING, Phase.REVERTED})
 
-_ASKS = {
-    Phase.WAITING: "A yes is asked for: /promote, or /abort.",
-    Phase.PAUSED: "It goes on by itself only when its evidence is back; /resume and /abort are yours.",
-}
+
+def _ask(rollout: Rollout, phase: Phase) -> str:
+    match phase:
+        case Phase.WAITING:
+            return f"A yes is asked for: {order(rollout, 'promote')}, or {order(rollout, 'abort')}."
+        case Phase.PAUSED:
+            yours = f"{order(rollout, 'resume')} and {order(rollout, 'abort')} are yours"
+            return f"It goes on by itself only when its evidence is back; {yours}."
+        case _:
+            return ""
 
 
 def _message(rollout: Rollout, words: str, *why: str) -> Message:

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from gate.errors import MisuseError, RampgateError
 from gate.flagserver_api import FlagServer
+from gate.report.prose import order
 from rampgate.followers import Follower
 from rampgate.machine.state import Phase
 from rampgate.plan import RolloutPlan, seconds
@@ -119,7 +120,8 @@ class JobEnd:
                 "GitHub then cancels it, and every target keeps what it runs until somebody comes: this job, run "
                 "again, a follower, or `rampgate sweep`, which puts targets back."
             )
+        whole = order(rollout, "promote full")
         return (
-            f"GitHub then cancels it, and {self.then}. `/promote full` sends everybody to {rollout.version} before; a "
+            f"GitHub then cancels it, and {self.then}. {whole} sends everybody to {rollout.version} before; a "
             "follower that is started now goes on by itself; and this job, run again, takes the same rollout up."
         )

@@ -12,6 +12,7 @@ from gate.config import Config
 from gate.earlier import History, named, past
 from gate.errors import MisuseError, RampgateError
 from gate.release import Gate, Release, release
+from gate.report.prose import order
 from rampgate.evidence import Look
 from rampgate.machine.events import Event, Told
 from rampgate.machine.state import Order
@@ -45,9 +46,10 @@ def way_back(server: History, environment: str, flag: str, to: str | None = None
     if present is None:
         raise MisuseError(f"No version of {flag} is known to serve {environment}: there is nothing to go back from.")
     if under_way is not None:
+        abort = order(under_way, "abort")
         raise MisuseError(
             f"Rollout {under_way.id} of {under_way.version} is {under_way.state.phase}.",
-            do=f"`/abort`, or `rampgate abort {under_way.id}`, takes everybody back to {present} at once.",
+            do=f"{abort}, or `rampgate abort {under_way.id}`, takes everybody back to {present} at once.",
         )
     if not found.earlier and to is None:
         raise MisuseError(f"The flag server knows of no version of {flag} in {environment} before {present}.")

@@ -95,6 +95,13 @@ def test_a_message_says_what_happened_and_why_and_calls_nobody() -> None:
     assert message.text.splitlines()[-1] == "https://ci/1"
 
 
+def test_a_message_asks_for_commands_as_the_repository_writes_them() -> None:
+    rollout = replace(Scene().server.rollout("r1"), config={"commands": {"prefix": "ship"}})
+    message = message_of(Topic.NEEDS_PERSON, rollout, line(Phase.WAITING))
+    assert "`ship promote`, or `ship abort`" in message.text
+    assert "/promote" not in message.text
+
+
 def test_where_users_follow_the_machines_the_end_of_the_way_back_is_news_too() -> None:
     story = STORIES["batch-reverted"]()
     rollout, end, before = story.rollout(), story.entries[-1], story.entries[-2]
