@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,20 +148,22 @@ def tagged(folder: Path, *versions: str) -> Releasing:
 def test_the_tags_of_a_release_lead_to_a_commit_that_names_the_image_and_nothing_is_built_at_use(
     tmp_path: Path,
 ) -> None:
-    releasing = tagged(tmp_path, "v0.1.0")
-    before = releasing.tags()["v0.1.0"]
+    version = "v" + tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    major = version.partition(".")[0]
+    releasing = tagged(tmp_path, version)
+    before = releasing.tags()[version]
     outputs = releasing.step("git push")
-    assert releasing.tags() == {"v0.1.0": outputs["commit"], "v0": outputs["commit"]}
-    assert releasing.git("rev-parse", "v0^", where=releasing.origin) == before
-    whole = yaml.safe_load(releasing.git("show", "v0:action.yml", where=releasing.origin))
+    assert releasing.tags() == {version: outputs["commit"], major: outputs["commit"]}
+    assert releasing.git("rev-parse", f"{major}^", where=releasing.origin) == before
+    whole = yaml.safe_load(releasing.git("show", f"{major}:action.yml", where=releasing.origin))
     assert whole["runs"]["image"] == f"docker://{DIGEST}"
     assert whole["inputs"] == yaml.safe_load((ROOT / "action.yml").read_text())["inputs"]
 
     releasing.step("gh release", COMMIT=outputs["commit"])
     notes = (releasing.folder / "notes.md").read_text()
-    assert f"uses: rampgate/rampgate@{outputs['commit']} # v0.1.0" in notes
+    assert f"uses: rampgate/rampgate@{outputs['commit']} # {version}" in notes
     assert "### Added" in notes
-    assert "release create v0.1.0 --verify-tag" in (tmp_path / "gh.log").read_text()
+    assert f"release create {version} --verify-tag" in (tmp_path / "gh.log").read_text()
 
 
 @pytest.mark.parametrize("newer", ["v0.2.0", "v0.10.0"])
