@@ -149,8 +149,7 @@ def run_rollout(step: Step, activity: RunRollout) -> Exit:
 def _released(step: Step, config: Config, wanted: Release, outlook: tuple[str, ...] = ()) -> Exit:
     ends = step.job_end()
     ends.foretell(config.plan)
-    ended = _driven(step, config, lambda gate, begun: release(gate, config, wanted, begun), ends, outlook)
-    return _ended(step, ended, step.server.entries(ended.id))
+    return _ended(step, *_driven(step, config, lambda gate, begun: release(gate, config, wanted, begun), ends, outlook))
 
 
 def _driven(
@@ -159,8 +158,11 @@ def _driven(
     drive: Callable[[Gate, Callable[[Rollout], None]], Rollout],
     ends: JobEnd,
     outlook: tuple[str, ...] = (),
-) -> Rollout:
-    """Drive as ``drive`` does, tell people of it, and leave in good order when the job is cancelled."""
+) -> tuple[Rollout, tuple[Entry, ...]]:
+    """Drive as ``drive`` does, tell people of it, and leave in good order when the job is cancelled.
+
+    Returns the rollout as it ended, and its history as far as it could be read.
+    """
     telling = step.telling(config, outlook)
     gate = step.gate(config, telling, ends)
     begun: list[Rollout] = []
@@ -171,6 +173,8 @@ def _driven(
 
     try:
         ended = drive(gate, begin)
+        telling.close()
+        return ended, _history(step, telling, ended)
     except Interrupted:
         heard()
         if begun:
@@ -181,8 +185,14 @@ def _driven(
     except BaseException:
         telling.close()
         raise
-    telling.close()
-    return ended
+
+
+def _history(step: Step, telling: Telling, ended: Rollout) -> tuple[Entry, ...]:
+    try:
+        return step.server.entries(ended.id)
+    except RampgateError:
+        # How it ended is known all the same.
+        return telling.entries
 
 
 def _left(step: Step, gate: Gate, rollout: Rollout, telling: Telling) -> None:
@@ -350,7 +360,7 @@ def _finish(step: Step, rollout_id: str) -> None:
         begun(rollout)
         return gate.drive(rollout)
 
-    ended = _driven(step, config, drive, step.job_end())
+    ended, _ = _driven(step, config, drive, step.job_end())
     say(page.headline(ended, ended.now))
 
 

@@ -31,13 +31,11 @@ def said_farewell(gate: Gate, rollout: Rollout, wish: OnCancel, say: Callable[[s
 
     Returns what came of it, and the rollout as the flag server told it last; ``rollout`` itself where it told nothing.
     """
-    if wish is OnCancel.HOLD:
-        return Farewell.NOTHING, rollout
     server = gate.server.hurried(HURRY)
     try:
         rollout = server.rollout(rollout.id)
         lease = rollout.state.lease
-        if lease is None or lease.holder != gate.holder:
+        if wish is OnCancel.HOLD or lease is None or lease.holder != gate.holder:
             return Farewell.NOTHING, rollout
         event: Event = Cancelled(fence=lease.fence, text="The job was cancelled.")
         done = Farewell.REVERTED

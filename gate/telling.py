@@ -6,6 +6,7 @@ could not be told is told when GitHub is back, as things then stand.
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from gate.config import GitHubWishes
@@ -65,8 +66,9 @@ class Telling:
         self.entries: tuple[Entry, ...] = ()
         self._wake = threading.Condition()
         self._closing = False
-        self._thread = threading.Thread(target=self._write, name="rampgate-telling", daemon=True)
-        self._thread.start()
+        self._ended = threading.Event()
+        """In place of a `join`: before Python 3.13 one that a signal interrupts takes the thread for ended."""
+        threading.Thread(target=self._tell_on, name="rampgate-telling", daemon=True).start()
 
     def __call__(self, rollout: Rollout, looks: tuple[Look, ...]) -> None:
         """Take note of how a rollout stands; never raises, never waits."""
@@ -92,11 +94,15 @@ class Telling:
             self._wake.notify()
 
     def close(self, timeout: float = 20.0) -> None:
-        """Wait until GitHub has the newest state, or for ``timeout`` seconds."""
+        """Wait until GitHub has the newest state, or for ``timeout`` seconds. The summary has it in any case."""
         with self._wake:
             self._closing = True
             self._wake.notify()
-        self._thread.join(timeout)
+        if not self._ended.wait(timeout) and self.newest is not None:
+            rollout, looks = self.newest
+            text = page.summary(rollout, looks, self.entries, rollout.now, self._own_links(rollout))
+            with suppress(OSError):
+                self._audience.files.summary(text)
 
     def hurry(self, rollout: Rollout, timeout: float) -> None:
         """Close with a last word, of which the summary at least is written: with the history that was read last."""
@@ -104,14 +110,17 @@ class Telling:
         with self._wake:
             self._news = (rollout, self.looks)
         self.close(timeout)
-        if self._thread.is_alive():
-            text = page.summary(rollout, self.looks, self.entries, rollout.now, self._own_links(rollout))
-            self._audience.files.summary(text)
 
     @property
     def looks(self) -> tuple[Look, ...]:
         """The looks that were told last."""
         return self.newest[1] if self.newest is not None else ()
+
+    def _tell_on(self) -> None:
+        try:
+            self._write()
+        finally:
+            self._ended.set()
 
     def _write(self) -> None:
         github: GitHub | None = None

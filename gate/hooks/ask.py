@@ -35,28 +35,31 @@ class Asking:
         self.said: Said | None = None
         self._workplace = workplace
         self._stopped = threading.Event()
+        self._over = threading.Event()
+        """In place of a `join`: before Python 3.13 one that a signal interrupts takes the thread for ended."""
         self._cut: Callable[[], None] = lambda: None
-        self._thread = threading.Thread(target=self._ask, name=f"rampgate-hook-{asked.hook.name}", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._ask, name=f"rampgate-hook-{asked.hook.name}", daemon=True).start()
 
     def wait(self, seconds: float) -> Said | None:
         """The answer, where there is one within so many seconds."""
-        self._thread.join(max(0.0, seconds))
+        self._over.wait(max(0.0, seconds))
         return self.said
 
     def stop(self) -> None:
         """End it: nothing of the hook runs any more afterwards."""
         self._stopped.set()
         self._cut()
-        self._thread.join()
+        self._over.wait()
 
     def _ask(self) -> None:
         try:
             said = self._posted() if self.asked.hook.url is not None else self._run()
+            self.said = Said(yes=said.yes, text=self._shown(said.text))
         except Exception as error:
             # A fault of ours must not look like a hook that never answers.
-            said = Said(yes=False, text=f"could not be asked: {type(error).__name__}")
-        self.said = Said(yes=said.yes, text=self._shown(said.text))
+            self.said = Said(yes=False, text=f"could not be asked: {type(error).__name__}")
+        finally:
+            self._over.set()
 
     def _run(self) -> Said:
         hook = self.asked.hook

@@ -209,6 +209,22 @@ def test_a_job_that_is_cancelled_with_on_cancel_hold_says_nothing(shop: Shop) ->
     assert (lapsed.share, lapsed.state.reason) == (0, Reason.GATE_LOST)
 
 
+def test_a_job_that_is_cancelled_while_github_takes_the_last_word_says_how_it_ended(shop: Shop) -> None:
+    refuses = "[[ $RAMPGATE_ACTION == ensure ]] && exit 1; exec bash deploy.bash"
+    shop.configure(deploy={"command": ["bash", "-c", refuses]})
+    shop.github.fail("POST", "", *[Fault(hang=True)] * 50)
+    run = shop.push()
+    rollout = shop.rollout()
+    until(lambda: "phase=failed" in run.log)
+
+    run.signal(signal.SIGINT)
+
+    assert run.code() == 130, run.log
+    assert decided(run) == ("failed", "deploy_failed")
+    assert run.outputs["rollout-id"] == rollout.id
+    assert "could not be deployed" in run.summary, (run.log, run.summary)
+
+
 def test_a_job_that_is_cancelled_before_anything_began_has_its_outputs_all_the_same(shop: Shop) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         hanging.settimeout(PATIENCE)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -111,10 +113,20 @@ def test_a_command_that_cannot_be_started_and_one_that_hangs_have_not_said_yes(p
     assert (late.yes, "its deadline" in late.text) == (False, True)
 
 
+def cancelled(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_stopped_nothing_of_a_hook_is_left(server: ScriptedServer, place: Workplace) -> None:
     command = Asking(question(command="echo $$ > pid; exec sleep 600"), place)
     while not (pid := place.folder / "pid").exists() or not pid.read_text().endswith("\n"):
         assert command.wait(0.01) is None
+    # A job's cancelling interrupts the waiting, and the hook goes on all the same.
+    before = signal.signal(signal.SIGUSR1, cancelled)
+    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+    with pytest.raises(KeyboardInterrupt):
+        command.wait(LONG)
+    signal.signal(signal.SIGUSR1, before)
     command.stop()
     assert not Path(f"/proc/{pid.read_text().strip()}").exists()
     server.hangs()
