@@ -240,7 +240,8 @@ def append(
     actors: Sequence[str],
     event_id: str | None = None,
 ) -> None:
-    """Write history: each event with who said it; ``event_id`` is the last one's."""
+    """Write history: each event with who said it; ``event_id`` is the last one's. It is told by the rollout's own
+    clock: a transaction that waited for another began before what that one wrote."""
     last = sa.select(sa.func.coalesce(sa.func.max(rollout_events.c.number), 0))
     number = tx.run(last.where(rollout_events.c.rollout == record.id)).scalar_one()
     for index, ((event, transition), actor) in enumerate(zip(happened, actors, strict=True), start=1):
@@ -248,8 +249,8 @@ def append(
         state = transition.state
         tx.run(
             sa.insert(rollout_events).values(
-                rollout=record.id, number=number + index, event_id=event_id if final else None, at=tx.now,
-                actor=actor, event=wire.text(wire.EVENT, event), verb=transition.verb.value,
+                rollout=record.id, number=number + index, event_id=event_id if final else None,
+                at=record.updated_at, actor=actor, event=wire.text(wire.EVENT, event), verb=transition.verb.value,
                 phase=state.phase.value, step=state.step, share=share(record.plan, state), revision=state.revision,
                 attempt=state.attempt, because=wire.text(wire.BECAUSE, transition.because),
                 actions=wire.text(wire.ACTIONS, transition.actions),

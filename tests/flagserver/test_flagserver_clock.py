@@ -5,6 +5,7 @@ import sqlalchemy as sa
 
 from flagserver.store import Store, engine, flags, rollouts
 from flagserver.store.clock import SteadyClock
+from rampgate.machine.state import Order
 from tests.flagserver.inside import PLAN, Clock, Inside, new_rollout
 from tests.flagserver.test_flagserver_store import flag, rollout
 
@@ -76,3 +77,14 @@ def test_a_decision_of_the_clock_is_counted_like_any_other(inside: Inside) -> No
     inside.services.steward.turn()
     inside.services.steward.turn()
     assert reverts() == 1.0
+
+
+def test_history_goes_forward_though_an_event_began_before_the_one_that_it_waited_for(inside: Inside) -> None:
+    rollout = inside.create(new_rollout())
+    inside.attach(rollout)
+    inside.clock.go(-2)
+    inside.tell(rollout, Order.PAUSE)
+    entries = inside.call("GET", f"/v1/rollouts/{rollout.id}/events").get_json()["entries"]
+    moments = [entry["at"] for entry in entries]
+    assert len(moments) == 3
+    assert moments == sorted(moments)
