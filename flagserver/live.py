@@ -186,7 +186,7 @@ class Live:
             flags_revision=flags_revision,
             flags=before.flags if before is not None and same else flags.all_of(tx, environment),
             cohorting=before.cohorting if before is not None and same else cohorts.load(tx, environment),
-            rollouts=rollouts.unfinished(tx, environment),
+            rollouts=rollouts.readable(tx, environment),
         )
 
     def _revision(self, environment: str) -> int:

@@ -201,7 +201,7 @@ class Rollouts:
             held = tuple(one for one in locks.that_last(tx, now) if one.holds(now))
             if held == self._heeded:
                 return
-            unfinished = rollouts.all_unfinished(tx)
+            unfinished = rollouts.readable(tx)
         for record in unfinished:
             self._settled(record.id, by)
         self._heeded = held

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
-from flagserver.errors import InvalidError
+from flagserver.errors import InvalidError, NewerWordsError
 from rampgate.followers import Follower, Following
 from rampgate.locks import HeldLock, NewLock
 from rampgate.machine.events import Event
@@ -137,8 +137,16 @@ def text(adapter: TypeAdapter[T], value: T) -> str:
 
 def stored(adapter: TypeAdapter[T], text: str) -> T:
     """What the store keeps, a newer version's too: during an upgrade servers of both write. What only the newer one
-    knows is left out."""
-    return adapter.validate_json(text, extra="ignore")
+    knows is left out.
+
+    Raises:
+        NewerWordsError: it says something that must not be left out, such as another phase.
+    """
+    try:
+        return adapter.validate_json(text, extra="ignore")
+    except ValidationError as error:
+        told = "The database holds what this server cannot read: a newer server on it wrote that, so ask that one."
+        raise NewerWordsError(told) from error
 
 
 def encode(value: object) -> bytes:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 
 from flagserver import wire
 from flagserver.store.engine import Tx
@@ -14,6 +15,8 @@ from rampgate.machine.events import Event
 from rampgate.machine.state import REFUSE_VERSION, Action, Because, Phase, Refusal, State, Transition, Verb
 from rampgate.plan import RolloutPlan, UsersFollow
 from rampgate.rollout import Entry, Rollout, Slot, plan_hash
+
+log = structlog.get_logger("flagserver.store")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,16 +134,28 @@ def allow(tx: Tx, environment: str, flag: str, version: str, by: str) -> None:
 
 
 def unfinished(tx: Tx, environment: str, flag: str | None = None) -> tuple[RolloutRecord, ...]:
-    """Rollouts that have not ended, newest first."""
+    """Rollouts that have not ended, newest first; all of them, or an error: none may be overlooked."""
     statement = sa.select(rollouts).where(rollouts.c.environment == environment, rollouts.c.active.is_(True))
     if flag is not None:
         statement = statement.where(rollouts.c.flag == flag)
     return tuple(_record(row) for row in tx.all(statement.order_by(rollouts.c.number.desc())))
 
 
-def all_unfinished(tx: Tx) -> tuple[RolloutRecord, ...]:
-    """Rollouts that have not ended, everywhere."""
-    return tuple(_record(row) for row in tx.all(sa.select(rollouts).where(rollouts.c.active.is_(True))))
+def readable(tx: Tx, environment: str | None = None) -> tuple[RolloutRecord, ...]:
+    """Rollouts that have not ended, newest first, without those that cannot be read: the others must go on.
+
+    ``None``: of every environment.
+    """
+    statement = sa.select(rollouts).where(rollouts.c.active.is_(True)).order_by(rollouts.c.number.desc())
+    if environment is not None:
+        statement = statement.where(rollouts.c.environment == environment)
+    found = []
+    for row in tx.all(statement):
+        try:
+            found.append(_record(row))
+        except Exception:
+            log.exception("rollout_unreadable", rollout=row.id, flag=row.flag)
+    return tuple(found)
 
 
 def left_over(tx: Tx, environment: str, flag: str) -> tuple[RolloutRecord, ...]:

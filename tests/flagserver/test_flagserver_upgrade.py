@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ from alembic import command
 from alembic.config import Config
 
 import flagserver.store
+from flagserver import wire
 from flagserver.errors import SettingsError, StoreGoneError
 from flagserver.store import Store
 from flagserver.store.engine import bump
 from flagserver.store.schema import HEAD
 from rampgate.evidence import VerdictWord
 from rampgate.machine.state import Order, Phase
-from tests.flagserver.inside import Clock, Inside, new_rollout
+from tests.flagserver.inside import PLAN, Clock, Inside, new_rollout
 
 
 def test_a_server_of_an_older_form_is_upgraded_in_mid_ramp_and_nobody_changes_sides(
@@ -93,6 +95,35 @@ def test_what_a_newer_server_says_of_a_rollout_is_kept_by_an_older_one_that_goes
     assert kept("plan") == newer["plan"]
     assert kept("state")["of_the_next_version"] == ["state"]
     assert kept("state")["revision"] == paused.revision
+
+
+def test_a_rollout_that_cannot_be_read_is_on_stable_and_keeps_no_other_from_its_work(inside: Inside) -> None:
+    strange = inside.create(new_rollout())
+    inside.to_step(strange)
+    other = inside.create(new_rollout(plan=replace(PLAN, flag="other")))
+    fence = inside.to_step(other)
+    store = inside.services.store
+    with store.write() as tx:
+        state = tx.run(sa.text("SELECT state FROM rollouts WHERE flag = 'shop'")).scalar_one()
+        newer = json.dumps({**json.loads(state), "reason": "the_moon"})
+        tx.run(sa.text("UPDATE rollouts SET state = :state WHERE flag = 'shop'").bindparams(state=newer))
+        bump(tx, "env:production")
+    assert inside.judge(other, fence, VerdictWord.INCONCLUSIVE).refusal is None
+    flags = inside.snapshot()["flags"]
+    assert ("targeting" in flags["shop"], flags["shop"]["defaultVariant"]) == (False, "blue")
+    assert "targeting" in flags["other"]
+    for method, path, body in (
+        ("GET", f"/v1/rollouts/{strange.id}", None),
+        ("POST", "/v1/rollouts", wire.NEW_ROLLOUT.dump_json(new_rollout("v3"))),
+    ):
+        reply = inside.call(method, path, body)
+        assert (reply.status_code, reply.get_json()["error"]) == (503, "newer_words")
+    lock = {"reason": "storm", "by": "ada", "environment": "production", "name": "storm"}
+    assert inside.call("POST", "/v1/locks", lock).status_code == 201
+    assert inside.look(other).state.lock is not None
+    inside.clock.go(PLAN.lease + 1)
+    inside.services.steward.turn()
+    assert inside.look(other).state.phase is Phase.REVERTING
 
 
 def test_a_backup_brought_back_goes_on_where_it_was_made_and_acts_on_what_has_lapsed(
