@@ -76,11 +76,8 @@ def retry(meant: Aim, comment: Comment, desk: Desk) -> Reply:
         return refused(wording.still_undone(rollout))
     if rollout.state.phase not in _RESUMED:
         return refused(wording.nothing_to_retry(rollout))
-    plan = rollout.plan
-    for one in desk.flagserver.refused_versions(plan.environment, plan.flag):
-        if one.version == rollout.version:
-            override = desk.rules.word(f"{CommandName.OVERRIDE} {plan.environment} {one.version}")
-            return refused(wording.still_refused(one, override))
+    if (no := _still_refused(rollout.plan.environment, rollout.plan.flag, rollout.version, desk)) is not None:
+        return no
     run_id = _run_of(rollout, comment.repository)
     if run_id is None:
         return refused(wording.no_run(rollout))
@@ -92,6 +89,15 @@ def retry(meant: Aim, comment: Comment, desk: Desk) -> Reply:
     except GitHubError as error:
         return asked_back(wording.press(rollout, run.url, error.what))
     return done(wording.runs_again(rollout, run.url), Reaction.BEGUN)
+
+
+def _still_refused(environment: str, flag: str, version: str, desk: Desk) -> Reply | None:
+    """What is answered where the flag server would refuse the version."""
+    for one in desk.flagserver.refused_versions(environment, flag):
+        if one.version == version:
+            override = desk.rules.word(f"{CommandName.OVERRIDE} {environment} {version}")
+            return refused(wording.still_refused(one, override))
+    return None
 
 
 def _run_of(rollout: Rollout, repository: str) -> int | None:
@@ -114,17 +120,23 @@ def rollback(meant: Aim, comment: Comment, desk: Desk) -> Reply:
         own = one.id in {each.id for each in meant.active}
         abort = desk.rules.word(f"{CommandName.ABORT} {where.environment}") if own else f"rampgate abort {one.id}"
         return refused(wording.under_way(one, abort))
-    return _back(where, meant.command.reason, comment, found)
+    back = _back(where, meant.command.reason, comment, found)
+    if isinstance(back, Reply):
+        return back
+    if (no := _still_refused(where.environment, where.flag, back.version, desk)) is not None:
+        return no
+    text = wording.goes_back(where.environment, back.version)
+    return Reply(text=text, reaction=Reaction.BEGUN, back=back, settled=True)
 
 
-def _back(where: Spot, wanted: str, comment: Comment, found: Past) -> Reply:
+def _back(where: Spot, wanted: str, comment: Comment, found: Past) -> Back | Reply:
     promoted = found.earlier
     fits = named(wanted, promoted) if wanted else promoted
     if not fits:
         return refused(wording.nothing_earlier(where.environment, wanted, [one.version for one in promoted[:5]]))
     if wanted and len(fits) > 1:
         return asked_back(wording.several_versions(wanted, [one.version for one in fits]))
-    back = Back(
+    return Back(
         environment=where.environment,
         flag=where.flag,
         version=fits[0].version,
@@ -132,5 +144,3 @@ def _back(where: Spot, wanted: str, comment: Comment, found: Past) -> Reply:
         key=f"{ROLLBACK}{comment.repository}:comment-{comment.id}:{fits[0].version}"[:300],
         by=f"@{comment.author}",
     )
-    text = wording.goes_back(where.environment, back.version)
-    return Reply(text=text, reaction=Reaction.BEGUN, back=back, settled=True)

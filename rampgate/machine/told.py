@@ -19,13 +19,16 @@ from rampgate.machine.state import (
     Verb,
     WidenedBy,
 )
-from rampgate.plan import RolloutPlan
+from rampgate.plan import FlagKind, RolloutPlan
 
 
 def obey(plan: RolloutPlan, state: State, event: Told, now: float) -> Transition:
     """Obey, or refuse with the current state."""
     if state.phase.is_final:
-        return moves.refuse(state, Refused.FINISHED, f"The rollout is {state.phase}: {state.text}")
+        text = f"The rollout is {state.phase}: {state.text}"
+        if event.order is Order.REVERT and state.phase is Phase.PROMOTED and plan.kind is FlagKind.ROLLOUT:
+            text = "The rollout is promoted; `/rollback` starts a rollout back to the version before."
+        return moves.refuse(state, Refused.FINISHED, text)
     if event.order is Order.REVERT:
         return _abort(plan, state, event, now)
     if event.revision is not None and event.revision != state.revision:

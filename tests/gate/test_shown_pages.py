@@ -51,6 +51,17 @@ def test_every_plan_that_a_page_shows_is_sound() -> None:
         load(f"{yaml.safe_dump(missing)}\n{YAML[where]}" if missing else YAML[where], where=where)
 
 
+def test_a_job_with_a_limit_of_its_own_tells_the_step_of_it() -> None:
+    jobs = [job for found in SHOWN.values() if isinstance(found, dict) for job in found.get("jobs", {}).values()]
+    steps = [
+        (job, step) for job in jobs for step in job.get("steps", ()) if "rampgate/rampgate@" in step.get("uses", "")
+    ]
+    assert sum("timeout-minutes" in job for job, _ in steps) >= 2
+    for job, step in steps:
+        told = step.get("with", {}).get("job-timeout-minutes", INPUTS["job-timeout-minutes"].default)
+        assert told == str(job.get("timeout-minutes", told)), step
+
+
 @pytest.fixture
 def workflows(tmp_path: Path) -> Path:
     """The workflows that pages show, as a repository has them."""

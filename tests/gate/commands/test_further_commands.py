@@ -234,6 +234,14 @@ def test_a_rollback_goes_to_the_version_before_or_the_one_named(
     assert reply.reaction is Reaction.BEGUN
 
 
+def test_a_rollback_to_a_version_that_is_refused_asks_for_an_override(pull_request: PullRequest) -> None:
+    promoted(pull_request)
+    pull_request.rollouts.refused.append(replace(BAD, version="v2"))
+    reply = pull_request.says("/rollback")
+    assert (reply.back, reply.reaction) == (None, Reaction.REFUSED)
+    assert "`/override production v2`" in reply.text
+
+
 def test_a_rollback_is_started_once(pull_request: PullRequest) -> None:
     promoted(pull_request)
     comment = pull_request.comments("/rollback")

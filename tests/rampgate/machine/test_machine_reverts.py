@@ -240,6 +240,9 @@ def test_once_the_delay_is_over_the_old_version_is_retired_with_nobody_asking():
     assert [(one.kind, one.arm) for one in ramp.state.actions] == [(ActionKind.RETIRE, ArmName.STABLE)]
     ramp.do(ActionKind.RETIRE)
     assert (ramp.phase, ramp.share, ramp.state.lease) == (Phase.PROMOTED, 100_000, None)
+    late = ramp.hear(Told(order=Order.REVERT, by="@bob")).refusal
+    assert late is not None
+    assert "`/rollback` starts a rollout back" in late.text
 
 
 def test_the_old_version_stays_while_nobody_knows_that_the_new_one_is_up():
