@@ -99,8 +99,10 @@ _WORK = {
 def _seconds(rollout: Rollout, action: Action) -> float:
     plan = rollout.plan
     match action.kind:
-        case ActionKind.DEPLOY | ActionKind.ROLL:
-            return plan.deploy
+        case ActionKind.DEPLOY:
+            return plan.deploy_all
+        case ActionKind.ROLL:
+            return plan.deploy_all if rollout.state.hurried else plan.deploy
         case ActionKind.VERIFY:
             return plan.verify
         case ActionKind.RETIRE | ActionKind.UNDO | ActionKind.PROBE:

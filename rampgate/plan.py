@@ -160,6 +160,11 @@ class RolloutPlan:
         return self.strategy is Strategy.ROLLING and bool(self.targets)
 
     @property
+    def deploy_all(self) -> float:
+        """Seconds for deploying where that is about all targets of a rolling rollout at once, and not one batch."""
+        return max(self.deploy, self.retire) if self.in_place else self.deploy
+
+    @property
     def switches(self) -> bool:
         """Whether all users go over at once, and nobody is held back."""
         return self.strategy is Strategy.BLUE_GREEN and self.hold_back == 0

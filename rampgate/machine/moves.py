@@ -142,7 +142,7 @@ def deploy(plan: RolloutPlan, state: State, now: float, reason: Reason, text: st
     state, actions = demand(state, (ActionKind.DEPLOY, ArmName.CANARY, start, _in_the_dark(plan, state)))
     state = with_due(
         replace(state, deadlines=_lease_only(plan, state, now)),
-        deploy=Due(at=start + plan.deploy, then=Policy.REVERT),
+        deploy=Due(at=start + plan.deploy_all, then=Policy.REVERT),
     )
     return Transition(state=state, verb=Verb.HOLD, because=(Because(reason=reason, text=text),), actions=actions)
 
@@ -213,7 +213,8 @@ def complete(plan: RolloutPlan, state: State, now: float, by: WidenedBy, because
         return promote(state, now, because, widened_by=by)
     if plan.strategy is Strategy.ROLLING and state.step < plan.last:
         moved = enter_step(plan, state, plan.last, now, by, because)
-        return replace(moved, state=replace(moved.state, hurried=True))
+        hurried = with_due(moved.state, deploy=Due(at=now + plan.deploy_all, then=Policy.REVERT))
+        return replace(moved, state=replace(hurried, hurried=True))
     state = changed(
         state, because.reason, because.text, phase=Phase.COMPLETING, step=plan.last, since=now, entered_at=now,
         widened_by=by, exposed=True, back_to=None, held_by=None, hurried=False,
@@ -351,11 +352,19 @@ def end_revert(state: State, now: float) -> Transition:
     phase = state.ends_as or Phase.REVERTED
     state = finished(replace(state, phase=phase, since=now, revision=state.revision + 1))
     if state.needs_hands:
-        rolled = any(action.kind is ActionKind.UNDO and action.share is not None for action in state.actions)
-        text = "Users are on stable; the deployment still waits to be undone."
-        text = "Targets still wait to be put back; their users are on the new version." if rolled else text
-        return stay(state, Verb.REVERT, Because(reason=Reason.NEEDS_HANDS, text=text))
+        return stay(state, Verb.REVERT, Because(reason=Reason.NEEDS_HANDS, text=_left(state)))
     return stay(state, Verb.REVERT, Because(reason=state.reason, text=state.text))
+
+
+def _left(state: State) -> str:
+    undo = next((action for action in state.actions if action.kind is ActionKind.UNDO), None)
+    if undo is not None and undo.share is not None:
+        return "Targets still wait to be put back; their users are on the new version."
+    if undo is not None:
+        return "Users are on stable; the deployment still waits to be undone."
+    if all(action.failed is None for action in state.actions):
+        return "Users are back on stable; nobody has looked whether it is up."
+    return "Users are back on stable, which was not seen up."
 
 
 def widened_text(plan: RolloutPlan, state: State) -> str:

@@ -288,6 +288,16 @@ def test_a_batch_that_takes_too_long_rolls_back():
     assert (ramp.phase, ramp.state.reason) == (Phase.REVERTING, Reason.DEPLOY_EXPIRED)
 
 
+def test_what_is_about_all_targets_has_the_time_for_all_of_them():
+    plan = replace(ROLLING, deploy=60.0, retire=600.0)
+    assert deploying(plan).due(Deadline.DEPLOY) == 600
+    ramp = at_step(1, plan)
+    assert ramp.due(Deadline.DEPLOY) == 60
+    ramp.do(ActionKind.ROLL)
+    ramp.tell(Order.COMPLETE)
+    assert ramp.due(Deadline.DEPLOY) == 600
+
+
 def test_the_last_batch_is_everything_because_no_machine_may_keep_the_old_version():
     ramp = at_step(3, ROLLING)
     assert next(one.share for one in ramp.state.actions) == 100_000

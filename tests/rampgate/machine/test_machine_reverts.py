@@ -152,12 +152,13 @@ def test_a_revert_whose_hands_are_through_ends_and_asks_for_other_hands(first_fa
     ramp.tell(Order.REVERT)
     if first_fails:
         ramp.fail(ActionKind.PROBE)
-        ramp.do(ActionKind.UNDO)
+        last = ramp.do(ActionKind.UNDO)
     else:
         ramp.do(ActionKind.PROBE)
-        ramp.fail(ActionKind.UNDO)
+        last = ramp.fail(ActionKind.UNDO)
     assert ramp.phase is Phase.REVERTED
     assert ramp.state.needs_hands
+    assert ("not seen up" if first_fails else "waits to be undone") in last.because[0].text
 
 
 def test_other_hands_try_again_what_failed():
