@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Protocol
 
 from gate.deploy.deployer import DeployAction, Deployer, Deployment, Done, Failed, NotUp, Stopped, Work
@@ -15,7 +16,9 @@ from gate.foreign import cut, harmless
 from rampgate.plan import targets_of
 
 ASKED_AT_ONCE = 8
-"""Targets that are looked at side by side: looking takes none away."""
+"""Targets that are looked at side by side, at least: looking takes none away."""
+_ROUNDS = 10
+"""How often in a row targets are looked at, however many there are: a look must be over before the lease is."""
 _SHOWN = 5
 
 
@@ -41,6 +44,11 @@ class RollingDeployer:
     every: float = 1.0
     say: Callable[[str], None] = lambda _: None
     now: Callable[[], float] = time.monotonic
+
+    @property
+    def asked_at_once(self) -> int:
+        """How many targets are looked at side by side."""
+        return max(ASKED_AT_ONCE, ceil(len(self.targets) / _ROUNDS))
 
     def run(self, work: Work, keep_going: Callable[[], bool]) -> Deployment:
         """Do one piece of work on all targets.
@@ -84,7 +92,7 @@ class _Turn:
                 return Failed(text=f"{target} is up, but its status does not say which version it runs")
             return found
 
-        return self._each(targets, ask, at_once=ASKED_AT_ONCE, go_on=True)
+        return self._each(targets, ask, at_once=self.rolling.asked_at_once, go_on=True)
 
     def forward(self, runs: Mapping[str, Deployment]) -> Deployment:
         """The first targets get the version, those that are down already before the others."""
@@ -97,7 +105,7 @@ class _Turn:
         if todo and room < 1:
             text = f"{_names(away)} not known to be up, and at most {rolling.at_once} may be away at once"
             return Failed(text=f"no further target is replaced: {text}")
-        answers = dict(self._each(new, self._healthy, at_once=ASKED_AT_ONCE))
+        answers = dict(self._each(new, self._healthy, at_once=rolling.asked_at_once))
         if all(isinstance(one, Done) for one in answers.values()):
             answers |= self._each(todo, self._replaced, at_once=room)
         return self._came_of(answers, batch, f"{len(batch)} of {len(rolling.targets)} targets run {_short(work)}")

@@ -259,3 +259,17 @@ def test_a_deployer_that_does_not_say_what_a_target_runs_cannot_roll() -> None:
     found = Mute().deployer().run(replace(STATUS, version=""), always)
     assert isinstance(found, Failed)
     assert "does not say which version" in found.text
+
+
+def test_however_many_targets_there_are_looking_at_them_takes_ten_rounds_at_most() -> None:
+    names = tuple(f"web-{number}" for number in range(120))
+    together = threading.Barrier(12, timeout=20)
+
+    class Together:
+        def run(self, work: Work, _: Callable[[], bool]) -> Deployment:
+            together.wait()
+            return Done(text=f"{work.target} runs v2", version="v2")
+
+    asked = Together()
+    rolling = RollingDeployer(inner=asked, healthy=asked.run, restored=asked.run, targets=names, every=0.01)
+    assert rolling.run(replace(STATUS, share=part(6)), always) == Done(text="120 of 120 targets are up", version="v2")
