@@ -71,7 +71,7 @@ RUN apt-get update -qq \
     && rm -rf /usr/lib/openssh /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/lib/dpkg/*-old /var/log/*
 COPY --from=gate-installed /opt/rampgate /opt/rampgate
 # the base has its library as text alone, which each start would compile anew: a second from start to first call
-RUN ["/opt/rampgate/bin/python", "-I", "-c", "import apprise, boto3, gate.app, gate.cli, gate.github.api"]
+RUN ["/opt/rampgate/bin/python", "-I", "-c", "import apprise, boto3, gate.app, gate.cli, gate.early, gate.github.api"]
 ENV PATH=/opt/rampgate/bin:$PATH PYTHONUNBUFFERED=1
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/opt/rampgate/bin/rampgate-action"]

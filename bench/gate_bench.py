@@ -71,7 +71,7 @@ def first_request(environ: Mapping[str, str], listener: socket) -> float:
     forget(listener)
     began = time.perf_counter()
     gate = subprocess.Popen(
-        [sys.executable, "-m", "gate.app"], cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [sys.executable, "-m", "gate.early"], cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     try:
         caller, _ = listener.accept()

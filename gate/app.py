@@ -24,7 +24,7 @@ from gate.config import CommandRules, Config, command_rules
 from gate.errors import EventError, Exit, RampgateError
 from gate.github.port import GitHub, Reaction
 from gate.inputs import Runner
-from gate.interrupted import Interrupted, heard, listen
+from gate.interrupted import Interrupted, catch_up, heard, listen
 from gate.parting import JobEnd
 from gate.release import Gate, Release, fitting, is_left_alone, left_behind, release
 from gate.report import page, result
@@ -58,6 +58,7 @@ def _guarded(what: "Callable[[Step], Exit]") -> int:
     step: Step | None = None
     try:
         step = Step.begin(os.environ)
+        catch_up()
         return int(what(step))
     except Interrupted as cancelled:
         heard()

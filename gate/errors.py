@@ -174,7 +174,7 @@ _NOT_RELEASED = frozenset({"version_refused", "rollout_in_progress", "slots_chan
 _OPERATOR_KEY = "Give `flag-server-key` (RAMPGATE_KEY) a key from `flagserver keys create --role operator`."
 _TRUST = "Change the workflow, or the trust policy on the flag server: docs/trust.md."
 _WHAT_TO_DO = {
-    "version_refused": "Release another version, or try again by a comment, `override`, or `rampgate run --override`.",
+    "version_refused": "Release another version, or comment `override` with a reason (`rampgate run --override`).",
     "unknown_key": _OPERATOR_KEY,
     "slow_down": _OPERATOR_KEY,
     "role": _OPERATOR_KEY,

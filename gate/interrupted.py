@@ -10,6 +10,7 @@ AGAIN = 4.0
 a finalizer, and connections have some. The runner kills ten seconds after its first signal."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_kept: list[int] = []
 
 
 class Interrupted(BaseException):
@@ -20,10 +21,22 @@ class Interrupted(BaseException):
         self.exit = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
 
 
+def keep() -> None:
+    """From now on the runner's signals are kept for ``catch_up``, until ``listen``."""
+    for number in _SIGNALS:
+        signal.signal(number, lambda number, _frame: _kept.append(number))
+
+
 def listen() -> None:
     """From now on the runner's signals raise ``Interrupted`` in the main thread."""
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
+
+
+def catch_up() -> None:
+    """Raise ``Interrupted`` for a signal that came before ``listen``."""
+    if _kept:
+        _interrupt(_kept[0], None)
 
 
 def heard() -> None:
