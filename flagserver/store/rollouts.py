@@ -168,8 +168,11 @@ def left_over(tx: Tx, environment: str, flag: str) -> tuple[RolloutRecord, ...]:
 
 
 def highest_fence(tx: Tx, environment: str, flag: str) -> int:
-    """The highest lease number that the flag's rollouts have given."""
-    return int(tx.run(_most(rollouts.c.fence, environment, flag)).scalar_one() or 0)
+    """The highest lease number that the flag's rollouts may have given: at least the minutes since the epoch.
+
+    A database that was restored has forgotten its last leases; the machines they deployed to refuse lower ones.
+    """
+    return max(int(tx.run(_most(rollouts.c.fence, environment, flag)).scalar_one() or 0), int(tx.now // 60))
 
 
 def clear_at(tx: Tx, environment: str, flag: str) -> float:

@@ -144,6 +144,19 @@ def test_a_backup_brought_back_goes_on_where_it_was_made_and_acts_on_what_has_la
         assert again.look(rollout).state.phase is Phase.REVERTING
 
 
+def test_machines_that_saw_leases_of_after_the_backup_take_those_of_the_server_that_was_restored(
+    inside: Inside, clock: Clock, tmp_path: Path
+) -> None:
+    inside.services.store.backup(tmp_path / "copy.db")
+    rollout = inside.create(new_rollout())
+    for holder in ("gate-1", "gate-2", "gate-3"):
+        seen = inside.attach(rollout, holder)
+        clock.go(PLAN.lease + 1)
+    clock.go(3600.0)
+    with Inside(f"sqlite:///{tmp_path / 'copy.db'}", clock) as again:
+        assert again.attach(again.create(new_rollout())) > seen
+
+
 def test_a_file_that_is_damaged_while_it_is_served_costs_changes_and_no_answer(inside: Inside) -> None:
     inside.to_step(inside.create(new_rollout()))
     file = Path(inside.services.store.url.database or "")
