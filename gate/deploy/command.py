@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gate.deploy.deployer import (
     DeployAction,
@@ -16,7 +16,7 @@ from gate.deploy.deployer import (
     Work,
     Workplace,
 )
-from gate.deploy.hook import Ending, Ran, run_hook
+from gate.deploy.hook import HURRIED, Ending, Ran, run_hook
 from gate.foreign import Secrets, cut, harmless
 from rampgate.plan import WHOLE, seconds
 
@@ -29,7 +29,11 @@ class CommandDeployer:
         self._workplace = workplace
 
     def run(self, work: Work, keep_going: Callable[[], bool]) -> Deployment:
-        ran = run_hook(self._command, values(work), self._workplace, seconds=work.seconds, keep_going=keep_going)
+        workplace = self._workplace
+        if work.action is DeployAction.STATUS:
+            # A question can be broken off; the end of one that hangs must not cost the lease.
+            workplace = replace(workplace, grace=min(workplace.grace, HURRIED))
+        ran = run_hook(self._command, values(work), workplace, seconds=work.seconds, keep_going=keep_going)
         task = Secrets(self._workplace.secrets).shown(f"{work.action} of {cut(work.version, 80)} in slot {work.slot}")
         if ran.ending is Ending.STOPPED:
             return Stopped(text=f"{task} was stopped after {ran.seconds:.1f} s", tail=ran.tail)

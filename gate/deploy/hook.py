@@ -22,7 +22,9 @@ from gate.foreign import Secrets
 
 SLICE = 0.05
 HURRIED = 2.0
-"""Seconds that a hook has for its end when the gate itself is told to end: its own kill is seconds away."""
+"""Seconds that a hook has for its end when the gate itself is told to end, whose own kill is seconds away; and those of
+one that only looks.
+"""
 MOST_BYTES = 256 << 20
 """Output at which a hook is ended: it would fill the disk."""
 

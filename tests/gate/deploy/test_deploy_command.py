@@ -11,7 +11,18 @@ from typing import Any
 
 import pytest
 
-from gate.deploy import CommandOptions, DeployAction, Deployer, Deployment, Done, Failed, NotUp, Stopped, Workplace
+from gate.deploy import (
+    CommandOptions,
+    DeployAction,
+    Deployer,
+    Deployment,
+    Done,
+    Failed,
+    NotUp,
+    Stopped,
+    Workplace,
+    command,
+)
 from gate.deploy import hook as hooks
 from tests.gate.deploy.contract import STATUS, WORK, ActingContract, Site, always
 from tests.gate.deploy.programs import Programs
@@ -219,6 +230,12 @@ class TestThatItCanBeEnded:
         hook = "trap '' TERM; sleep 600 & echo $$ $! >pids; wait; sleep 600"
         assert isinstance(shop.run(hook, keep_going=shop.until("pids"), grace=0.1), Stopped)
         assert not any(alive(pid) for pid in shop.pids())
+
+    def test_one_that_only_looks_is_broken_off(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(command, "HURRIED", 0.0)
+        hook = "trap 'sleep 3; echo cleaned >cleaned; exit 0' TERM; echo $$ >pids; while :; do sleep 0.01; done"
+        assert isinstance(shop.run(hook, STATUS, keep_going=shop.until("pids")), Stopped)
+        assert not (shop.folder / "cleaned").exists()
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, ConnectionError])
     def test_an_exception_on_the_gates_side_ends_it_too(self, shop: Shop, error: type[BaseException]) -> None:
