@@ -53,7 +53,8 @@ class Sweep:
 class Validate:
     """Look at the configuration and say what is wrong with it; on a pull request, if the event is one's.
 
-    ``foreign``: the pull request comes from another repository. Its sources may be programs that nobody here has seen.
+    ``foreign``: what is checked out comes from another repository, or may. Its sources may be programs that nobody here
+    has seen.
     """
 
     pull_request: int | None = None
@@ -161,7 +162,8 @@ def _run(runner: Runner, inputs: Inputs, event: Event) -> RunRollout | Notice:
     if runner.event_name == "push" and event.get("deleted") is True:
         return Notice(reason=NoticeReason.BRANCH_DELETED, text="The branch was deleted: there is nothing to release.")
     sha, pull_request = runner.sha, None
-    if runner.event_name in _PULL_REQUESTS:
+    if runner.event_name.startswith("pull_request"):
+        # Reviews, too, are of a pull request that may be a fork's.
         head = _field(_field(event, "pull_request", dict), "head", dict, "pull_request.")
         if _is_foreign(head, event):
             return _fork()
@@ -183,9 +185,12 @@ def _run(runner: Runner, inputs: Inputs, event: Event) -> RunRollout | Notice:
 
 def _validate(event: Event) -> Validate:
     """Validate, and tell the pull request that the event is about, if it is about one."""
-    found = event.get("pull_request")
+    found, run = event.get("pull_request"), event.get("workflow_run")
+    if isinstance(run, dict):
+        return Validate(foreign=_is_foreign({"repo": run.get("head_repository")}, event))
     if not isinstance(found, dict):
-        return Validate()
+        # A comment does not say whose commit its job has checked out.
+        return Validate(foreign="comment" in event)
     number, head = found.get("number"), found.get("head")
     return Validate(
         pull_request=number if isinstance(number, int) and not isinstance(number, bool) else None,

@@ -74,6 +74,9 @@ def test_other_events_choose_what_they_are_for() -> None:
     forked = {**PULL, "pull_request": {"number": 42, "head": {"sha": HEAD, "repo": {"id": 98}}}}
     assert on("pull_request_target", forked) == Validate(pull_request=42, foreign=True)
     assert on("merge_group") == Validate()
+    run = {"repository": {"id": 99}, "workflow_run": {"head_sha": HEAD, "head_repository": {"id": 100}}}
+    assert on("workflow_run", run, mode=Mode.VALIDATE) == Validate(foreign=True)
+    assert on("issue_comment", COMMENT, mode=Mode.VALIDATE) == Validate(foreign=True)
     assert on("push", mode=Mode.SWEEP) == Sweep()
     assert on("push", mode=Mode.VALIDATE) == Validate()
 
@@ -89,9 +92,10 @@ def test_a_pull_request_is_released_by_its_own_head_and_never_from_a_fork() -> N
     assert on("pull_request", PULL, mode=Mode.RUN, version=SHA) == RunRollout(version=HEAD, sha=HEAD, pull_request=42)
     for repo in ({"id": 100}, None, {}):
         forked = {**PULL, "pull_request": {**PULL["pull_request"], "head": {"sha": HEAD, "repo": repo}}}
-        found = on("pull_request_target", forked, mode=Mode.RUN)
-        assert isinstance(found, Notice)
-        assert found.reason is NoticeReason.FORK_READ_ONLY
+        for event_name in ("pull_request_target", "pull_request_review"):
+            found = on(event_name, forked, mode=Mode.RUN)
+            assert isinstance(found, Notice)
+            assert found.reason is NoticeReason.FORK_READ_ONLY
 
 
 def test_a_workflow_run_is_released_by_the_commit_it_ran_on() -> None:
