@@ -13,6 +13,9 @@ from typing import TypeGuard
 from rampgate.targeting.work import spend
 
 NAN = math.nan
+_DEEPEST = 10_000
+"""Arrays within arrays that are made text; one that holds itself would have no end."""
+
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?|Infinity)")
 _RADIX = re.compile(r"0(?:[xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+)")
 _BLANK = " \t\n\v\f\r\u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200B)))
@@ -89,13 +92,22 @@ def text(value: object) -> str:
 
 
 def _leaves(array: Iterable[object]) -> Iterator[str]:
-    """The texts of an array's members, and of theirs. An array that holds itself many times over is soon too much."""
-    for member in array:
-        spend(1)
-        if is_array(member) and member:
-            yield from _leaves(member)
-        else:
+    """The texts of an array's members, and of theirs. An array that holds itself many times over is soon too much.
+
+    Not by recursion: each leaf would pass through every array around it, which a visitor's list could make long work.
+    """
+    within = [iter(array)]
+    while within:
+        for member in within[-1]:
+            spend(1)
+            if is_array(member) and member:
+                if len(within) > _DEEPEST:
+                    raise RecursionError("an array without end")
+                within.append(iter(member))
+                break
             yield "" if member is None else text(member)
+        else:
+            within.pop()
 
 
 def loosely_equal(one: object, other: object) -> bool:

@@ -69,3 +69,13 @@ def test_an_array_as_text_is_its_members_texts_and_theirs(members: list[Any]) ->
         return ",".join("" if one is None else joined(one) if isinstance(one, list) else str(one) for one in array)
 
     assert compile_rule({"cat": [LIST]}, "lamp", {}).rule({"l": members}, 0.0) == joined(members)
+
+
+def test_arrays_deep_within_arrays_are_made_text_and_one_that_holds_itself_is_an_error() -> None:
+    deep: list[Any] = [1, None, 2]
+    for _ in range(5_000):
+        deep = [deep]
+    assert compile_rule({"cat": [LIST]}, "lamp", {}).rule({"l": deep}, 0.0) == "1,,2"
+    endless: list[Any] = []
+    endless.append(endless)
+    assert asked({"cat": [LIST]}, l=endless).error_code is ErrorCode.GENERAL
