@@ -15,6 +15,7 @@ from gate.before import looked_ahead
 from gate.cli_drive import end_with, gate_here, here
 from gate.cli_preflight import asked
 from gate.config.schema import schema
+from gate.earlier import key_by_hand
 from gate.errors import Exit
 from gate.inputs import INPUTS
 from gate.metrics import Means
@@ -77,7 +78,8 @@ def run(version: str, file: Path, environment: str | None, override: str | None)
     found = config.read(file, environment=environment)
     means = Means(telemetry=flag_server(), environ=os.environ, folder=folder_of(file))
     looked_ahead(found, str(file), flag_server(), means, click.echo)
-    wanted = Release(key=f"{here()}:{version}", version=version, by=getuser(), override=override)
+    key = key_by_hand(flag_server(), found.plan.environment, found.plan.flag, version, here())
+    wanted = Release(key=key, version=version, by=getuser(), override=override)
     with gate_here(found, file) as gate:
         ended = release(gate, found, wanted, lambda rollout: click.echo(f"Rollout {rollout.id}"))
     end_with(ended)

@@ -63,6 +63,19 @@ def past(server: History, environment: str, flag: str) -> Past:
     return Past(present=present, of=of, earlier=earlier, under_way=under_way)
 
 
+def key_by_hand(server: History, environment: str, flag: str, version: str, by: str) -> str:
+    """The key of a release by hand. Asked for twice it is one rollout; but once another version has come to serve
+    since, it is a new one.
+    """
+    every = server.find(environment=environment, flag=flag, limit=_LOOKED_AT)
+    last = next((one for one in every if one.state.phase is Phase.PROMOTED or one.state.retirement_begun), None)
+    if last is None:
+        return f"{by}:{version}"
+    slots = server.slots(environment, flag)
+    serves = slots is not None and slots.stable.version == last.version == version
+    return last.key if serves else f"{by}:{last.id}:{version}"[:300]
+
+
 def named(wanted: str, earlier: Iterable[Earlier]) -> tuple[Earlier, ...]:
     """Those that somebody who says ``wanted`` may mean: the one of that very name, or else all that begin so."""
     earlier = tuple(earlier)

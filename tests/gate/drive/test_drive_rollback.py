@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from gate.drive import Driver
+from gate.earlier import key_by_hand
 from gate.errors import MisuseError
 from gate.rollback import AtOnce, asked_for, way_back
 from rampgate.evidence import Look
@@ -52,6 +53,20 @@ def test_the_way_back_leads_to_the_version_before_the_present_one() -> None:
 def test_after_a_rollback_the_way_back_leads_to_what_it_came_from() -> None:
     again = (ended(5, "v2", "v3"), *HISTORY)
     assert way_back(Known(again, stable="v2"), "production", "shop").version == "v3"
+
+
+@pytest.mark.parametrize(
+    ("version", "stable", "key"),
+    [
+        ("v3", "v3", "k3"),
+        ("v2", "v3", "ann@box:ro_3:v2"),
+        ("v5", "v3", "ann@box:ro_3:v5"),
+        ("v3", None, "ann@box:ro_3:v3"),
+    ],
+    ids=["serves", "served before", "new", "served, and is gone"],
+)
+def test_a_release_by_hand_of_what_served_before_is_a_new_one(version: str, stable: str | None, key: str) -> None:
+    assert key_by_hand(Known(HISTORY, stable=stable), "production", "shop", version, "ann@box") == key
 
 
 def test_any_version_that_once_served_everybody_may_be_named() -> None:
