@@ -74,11 +74,11 @@ def work_of(rollout: Rollout, action: Action, fence: int) -> Work:
     )
 
 
-def looking_at(rollout: Rollout, arm: ArmName, fence: int) -> Work:
-    """What the deployer is asked to see whether an arm is up, with time to spare before the lease lapses."""
+def looking_at(rollout: Rollout, arm: ArmName, fence: int, most: float) -> Work:
+    """What the deployer is asked to see whether an arm is up, in so many seconds at most."""
     everywhere = WHOLE if rollout.plan.strategy is Strategy.ROLLING else None
     action = Action(number=0, kind=ActionKind.PROBE, arm=arm, share=everywhere)
-    return replace(work_of(rollout, action, fence), seconds=rollout.plan.lease / 2)
+    return replace(work_of(rollout, action, fence), seconds=most)
 
 
 _EVENTS: dict[ActionKind, type[Deployed] | type[Verified] | type[CarriedOut]] = {

@@ -12,16 +12,16 @@ from typing import Protocol
 
 from gate import judge as judging
 from gate.carry_out import Verify, carry_out, looking_at
-from gate.deploy import Deployer, Done, NotUp
+from gate.deploy import Deployer, Deployment, NotUp
 from gate.errors import FlagServerRefusedError, FlagServerUnreachableError
-from gate.foreign import cut, harmless
 from gate.hooks import AtWork
 from gate.judge import JudgeState, Situation
 from gate.judge.replay import begun, situation_of
 from gate.metrics import Question, Source
 from gate.parting import Asked, Parting, never
-from rampgate.evidence import ArmName, Look, Verdict, VerdictReason, VerdictWord
-from rampgate.machine.events import LONGEST_TEXT, Attached, Detached, Event, HookProgressed, Judged
+from gate.warm import verdict_of
+from rampgate.evidence import ArmName, Look, VerdictReason
+from rampgate.machine.events import Attached, Detached, Event, HookProgressed, Judged
 from rampgate.machine.state import Action, Phase, Refused
 from rampgate.rollout import Answer, Entry, Rollout
 
@@ -276,20 +276,13 @@ class Driver:
             self.next_tick = self.heard_at + max(0.0, settled_at - self.rollout.now)
 
     def _look_after(self) -> None:
-        """Everybody is on the new version and the old one is warm: see that the new one stays up."""
-        rollout, fence = self.rollout, self.fence or 0
-        work = looking_at(rollout, ArmName.CANARY, fence)
-        found = self.world.deployer.run(work, lambda: True)
-        if isinstance(found, Done):
-            word, reason, text = VerdictWord.HEALTHY, VerdictReason.VERIFIED, f"The new version is up: {found.text}."
-        elif isinstance(found, NotUp):
-            again = self._down_before(2)
-            word, reason = VerdictWord.REGRESSED if again else VerdictWord.SOURCE_DOWN, VerdictReason.SLOT_DOWN
-            text = f"The new version is not up{' for the third time in a row' if again else ''}: {found.text}."
-        else:
-            # A deployer that cannot tell is no sign that the slot is down.
-            word, reason = VerdictWord.SOURCE_DOWN, VerdictReason.SOURCE_UNREADABLE
-            text = f"Nobody knows whether the new version is up: {found.text}."
+        """Everybody is on the new version and the old one is warm: see that both are up."""
+        rollout, clock = self.rollout, self.world.clock
+        until = clock.monotonic() + rollout.plan.lease / 2
+        new = self._look_at(ArmName.CANARY, until)
+        flag_leads_back = rollout.state.baseline and not rollout.plan.in_place
+        old = self._look_at(ArmName.STABLE, until) if flag_leads_back else None
+        down = self._times_down() + 1 if isinstance(new, NotUp) else 0
         look = Look(
             at=self._server_now(),
             step=rollout.state.step,
@@ -297,15 +290,21 @@ class Driver:
             reading=None,
             stable=None,
             canary=None,
-            verdict=Verdict(word=word, reason=reason, text=cut(harmless(text), LONGEST_TEXT)),
+            verdict=verdict_of(new, old, down),
         )
         state = rollout.state
-        event = Judged(fence=fence, revision=state.revision, attempt=state.attempt, look=look)
+        event = Judged(fence=self.fence or 0, revision=state.revision, attempt=state.attempt, look=look)
         self._settle(event, self._id("look"), None)
 
-    def _down_before(self, times: int) -> bool:
-        last = [look.verdict.reason for look in self.looks[-times:]]
-        return last == [VerdictReason.SLOT_DOWN] * times
+    def _look_at(self, arm: ArmName, until: float) -> Deployment:
+        """Whether an arm is up, known in time: at half a lease's end there is another half to say so."""
+        left = max(1.0, until - self.world.clock.monotonic())
+        return self.world.deployer.run(looking_at(self.rollout, arm, self.fence or 0, left), lambda: True)
+
+    def _times_down(self) -> int:
+        """How many of the last looks in a row found the new version down."""
+        reasons = [look.verdict.reason for look in reversed(self.looks)]
+        return next((n for n, one in enumerate(reasons) if one is not VerdictReason.SLOT_DOWN), len(reasons))
 
     def _judge(self) -> JudgeState:
         return self.judge if self.judge is not None else begun(self.rollout.plan)
