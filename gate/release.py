@@ -21,7 +21,10 @@ from rampgate.rollout import NewRollout, Rollout, Slot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """What is to be released, and for whom. ``key`` is the same for every run that means the same release."""
+    """What is to be released, and for whom. ``key`` is the same for every run that means the same release.
+
+    ``at_once``: a person wants users away from what they are on, also where that is down.
+    """
 
     key: str
     version: str
@@ -33,6 +36,7 @@ class Release:
     override: str | None = None
     ref: str | None = None
     repository_id: str | None = None
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +256,7 @@ def _new(gate: Gate, config: Config, wanted: Release) -> NewRollout:
     plan = config.plan
     slots = gate.server.slots(plan.environment, plan.flag)
     stable = slots.stable if slots else Slot(name="off" if plan.kind is FlagKind.RELEASE else "blue")
-    baseline, stable = _baseline(gate, config, stable)
+    baseline, stable = _baseline(gate, config, stable, at_once=wanted.at_once)
     return NewRollout(
         key=wanted.key,
         plan=plan,
@@ -271,11 +275,12 @@ def _new(gate: Gate, config: Config, wanted: Release) -> NewRollout:
     )
 
 
-def _baseline(gate: Gate, config: Config, stable: Slot) -> tuple[bool, Slot]:
+def _baseline(gate: Gate, config: Config, stable: Slot, *, at_once: bool) -> tuple[bool, Slot]:
     """Whether the stable slot is up, by its deployer's word, and what it runs. A release flag's off is always up.
 
     Only a slot that was never filled may be empty: without a baseline a release goes to everybody unjudged, so a
-    stable version that is down, or a deployer that does not know, ends the run instead.
+    stable version that is down, or a deployer that does not know, ends the run instead; unless a person wants users
+    away from there ``at_once``.
     """
     plan = config.plan
     if plan.kind is FlagKind.RELEASE:
@@ -301,10 +306,14 @@ def _baseline(gate: Gate, config: Config, stable: Slot) -> tuple[bool, Slot]:
     if isinstance(found, NotUp) and stable.version is None:
         gate.say(f"First deploy, there is no stable version to compare with: {found.text}.")
         return False, stable
+    if at_once:
+        gate.say(f"{stable.version or stable.name} is not known to be up, so nothing leads back to it: {found.text}.")
+        return False, stable
     raise StableNotUpError(
         f"The stable slot {stable.name} is not known to be up: {found.text}.",
         why="Users are there, a revert would send them back there, and there is nothing to compare with.",
-        do=f"Bring {stable.version or 'it'} up; or, if the slot is meant to be empty, clear its version on the server.",
+        do=f"Bring {stable.version or 'it'} up; or leave it at once, by `rampgate rollback --now`; or, if the slot is "
+        "meant to be empty, clear its version on the server.",
     )
 
 

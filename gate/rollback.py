@@ -83,7 +83,8 @@ def asked_for(back: WayBack, by: str, reason: str | None = None) -> Release:
 def roll_back(
     gate: Gate, config: Config, wanted: Release, begun: Callable[[Rollout], None], *, at_once: bool = False
 ) -> Rollout:
-    """Drive a rollback to its end: by the plan's steps, or ``at_once`` to everybody, as soon as it is up and verified.
+    """Drive a rollback to its end: by the plan's steps, or ``at_once`` to everybody, as soon as it is up and verified,
+    and though the present version is down.
 
     Raises:
         FlagServerRefusedError: the server will not start it.
@@ -91,7 +92,7 @@ def roll_back(
     """
     if at_once:
         told = AtOnce(server=gate.server, by=wanted.by, reason=wanted.override or "", inner=gate.report, say=gate.say)
-        gate = replace(gate, report=told)
+        gate, wanted = replace(gate, report=told), replace(wanted, at_once=True)
     return release(gate, config, wanted, begun)
 
 

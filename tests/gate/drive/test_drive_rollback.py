@@ -153,6 +153,14 @@ def test_at_once_is_a_persons_order_given_when_the_version_is_up(plan: RolloutPl
     ]
 
 
+def test_at_once_leaves_a_version_that_is_down() -> None:
+    scene = Scene(baseline=False)
+    scene.slots.running = {}
+    done, _ = at_once(scene)
+    assert done.state.phase is Phase.PROMOTED
+    assert scene.slots.running == {"green": "v2"}
+
+
 def test_under_a_lock_it_says_so_and_waits() -> None:
     scene = Scene()
     state = scene.server.record.state
