@@ -291,6 +291,7 @@ def test_closing_waits_for_no_hanging_server(server: Scripted, half_open: str) -
     more: dict[str, Any] = {f"{half_open}_mode": "hang"}
     for name, value in more.items():
         setattr(server, name, value)
+    before = set(threading.enumerate())
     client = FlagClient(server.url, "rg_sdk_a_b")
     if half_open == "telemetry":
         assert client.ready(10)
@@ -298,6 +299,7 @@ def test_closing_waits_for_no_hanging_server(server: Scripted, half_open: str) -
         until(lambda: server.batches)
     else:
         until(lambda: server.opened if half_open == "stream" else server.polls)
-    mine = [thread for thread in threading.enumerate() if thread.name.startswith("rampgate-")]
+    mine = [one for one in set(threading.enumerate()) - before if one.name.startswith("rampgate-")]
+    assert mine
     client.close()
-    assert not [thread for thread in mine if thread.is_alive()]
+    assert not [one for one in mine if one.is_alive()]
