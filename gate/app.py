@@ -165,7 +165,6 @@ def _driven(
     Returns the rollout as it ended, and its history as far as it could be read.
     """
     telling = step.telling(config, outlook)
-    gate = step.gate(config, telling, ends)
     begun: list[Rollout] = []
 
     def begin(rollout: Rollout) -> None:
@@ -173,6 +172,7 @@ def _driven(
         step.files.state("rollout", rollout.id)
 
     try:
+        gate = step.gate(config, telling, ends)
         ended = drive(gate, begin)
         telling.close()
         return ended, _history(step, telling, ended)

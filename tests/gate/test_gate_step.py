@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -122,6 +123,10 @@ def test_whoever_drives_what_others_have_left_knows_when_its_own_job_ends(step: 
     sweeping = step_in(step.runner.workspace, tmp_path / "event.json", Swept)
     assert isinstance(sweeping, Swept)
     sweeping.server = cast(FlagServer, Left())
+    before = set(threading.enumerate())
     assert sweep(sweeping) is Exit.UNFINISHED
+    for one in set(threading.enumerate()) - before:
+        one.join(20)
+        assert not one.is_alive()
     assert isinstance(sweeping.parting, JobEnd)
     assert sweeping.parting.limit == sweeping.inputs.job_timeout

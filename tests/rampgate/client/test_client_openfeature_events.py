@@ -154,14 +154,20 @@ def test_shutdown_ends_its_own_client_and_it_may_start_again(
     monkeypatch.setenv("RAMPGATE_URL", conforming.url)
     monkeypatch.setenv("RAMPGATE_KEY", KEY)
     provider = RampgateProvider()
+    before = set(threading.enumerate())
+
+    def ours() -> bool:
+        return any(one.name.startswith("rampgate-") for one in set(threading.enumerate()) - before)
+
     try:
         for _ in range(2):
             api.set_provider_and_wait(provider)
+            assert ours()
             assert api.get_client().get_boolean_value("boolean", False) is True
             api.clear_providers()
             found = provider.resolve_boolean_details("boolean", False)
             assert (found.value, found.error_code) == (False, ErrorCode.PROVIDER_NOT_READY)
-            until(lambda: not any(thread.name.startswith("rampgate-") for thread in threading.enumerate()))
+            until(lambda: not ours())
     finally:
         api.shutdown()
 
