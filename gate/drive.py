@@ -12,7 +12,7 @@ from typing import Protocol
 
 from gate import judge as judging
 from gate.carry_out import Verify, carry_out, looking_at
-from gate.deploy import Deployer, Deployment, NotUp
+from gate.deploy import Deployer, Deployment, Done, NotUp
 from gate.errors import FlagServerRefusedError, FlagServerUnreachableError
 from gate.hooks import AtWork
 from gate.judge import JudgeState, Situation
@@ -281,7 +281,8 @@ class Driver:
         until = clock.monotonic() + rollout.plan.lease / 2
         new = self._look_at(ArmName.CANARY, until)
         flag_leads_back = rollout.state.baseline and not rollout.plan.in_place
-        old = self._look_at(ArmName.STABLE, until) if flag_leads_back else None
+        # Where nobody knows of the new one, what is found of the old one says nothing, and a lease may be near its end.
+        old = self._look_at(ArmName.STABLE, until) if flag_leads_back and isinstance(new, Done | NotUp) else None
         down = self._times_down() + 1 if isinstance(new, NotUp) else 0
         look = Look(
             at=self._server_now(),
@@ -298,7 +299,7 @@ class Driver:
 
     def _look_at(self, arm: ArmName, until: float) -> Deployment:
         """Whether an arm is up, known in time: at half a lease's end there is another half to say so."""
-        left = max(1.0, until - self.world.clock.monotonic())
+        left = max(self.rollout.plan.lease / 20, until - self.world.clock.monotonic())
         return self.world.deployer.run(looking_at(self.rollout, arm, self.fence or 0, left), lambda: True)
 
     def _times_down(self) -> int:

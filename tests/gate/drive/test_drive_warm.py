@@ -1,5 +1,7 @@
 """While the old version is kept warm: a new one that dies takes users back, but never to a version that is not up."""
 
+from itertools import pairwise
+
 import pytest
 
 from gate.deploy import Deployment, Done, Failed, NotUp, Work
@@ -68,3 +70,22 @@ def test_where_both_are_down_users_go_back_only_once_the_old_one_is_up_again() -
     warm_since = next(one.at for one in history if one.phase is Phase.COMPLETING)
     back_at = next(one.at for one in history if one.phase is Phase.REVERTING)
     assert back_at >= warm_since + 20.0
+
+
+def test_a_look_that_takes_all_its_time_leaves_the_lease_alone() -> None:
+    scene = Scene()
+    asked: list[tuple[str, float]] = []
+
+    def slow(work: Work) -> bool:
+        if scene.server.record.state.phase is Phase.COMPLETING and work.action == "status":
+            asked.append((work.slot, work.seconds))
+            scene.clock.advance(work.seconds)
+        return False
+
+    scene.slots.broken = slow
+    assert scene.drive().state.phase is Phase.PROMOTED
+    lease = scene.plan.lease
+    assert {slot for slot, _ in asked} >= {"green", "blue"}
+    both = [one[1] + other[1] for one, other in pairwise(asked) if (one[0], other[0]) == ("green", "blue")]
+    assert both
+    assert max(both) <= 0.6 * lease
